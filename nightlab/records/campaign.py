@@ -1,0 +1,105 @@
+"""A campaign: its settings, the work it hands out, and the events it is made of."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import Field
+
+from nightlab.records.base import Record, SeedPool
+
+
+class CampaignSpec(Record):
+    """What the user asked for. Also the parameters of the `campaign` flow, so it is a form in the Prefect UI."""
+
+    campaign: str = ""
+    """Empty: the keeper names it (C1, C2, …)."""
+    environment: str = "push_t"
+    stations: int = Field(default=2, ge=1, le=64)
+    researcher: str = "offline"
+    """`offline`, `scripted:FILE` or `command:PROGRAM ARGS`."""
+    profile: str = "nominal"
+    """`nominal`, `real`, `hard`, or a path of a YAML file with the same fields."""
+    speed: float = Field(default=10.0, ge=0)
+    """Station seconds per wall second; 0 = max."""
+    budget_s: float = Field(default=600.0, gt=0)
+    """Wall seconds."""
+    robot_budget_s: float | None = None
+    """Station seconds over all stations."""
+    token_budget: int | None = None
+    target: float = Field(default=0.95, gt=0, lt=1)
+    """Held-out Wilson lower bound that counts as solved."""
+    seed: int = 0
+    window: int = Field(default=2, ge=1, le=16)
+    """Concurrent iterations per station."""
+    held_out_n: int = Field(default=400, ge=1)
+    search_n: int = Field(default=20, ge=10)
+    """Search seeds per trial at most."""
+    confirm_n: int = Field(default=12, ge=1)
+    baseline_n: int = Field(default=20, ge=1)
+
+
+class StationPlace(Record):
+    """Where a station of the lab answers."""
+
+    station: str
+    """`robot-1`, … also the name of its work pool."""
+    address: str
+    """gRPC target, e.g. `127.0.0.1:50051` or `unix:/…`."""
+    admin_socket: str | None = None
+    """Unix socket of SimulatorAdmin; None for real robots."""
+    station_seed: int | None = None
+
+
+class WorkKind(StrEnum):
+    """What a station does next."""
+
+    BASELINE = "baseline"
+    SEARCH = "search"
+    HELD_OUT = "held_out"
+    REEVALUATE = "reevaluate"
+    WAIT = "wait"
+    STOP = "stop"
+
+
+class Work(Record):
+    """One unit of work handed to a station flow by the keeper; claimed once."""
+
+    kind: WorkKind
+    campaign: str
+    iteration: str = ""
+    """`I17` for SEARCH and BASELINE (I0), `E3` for evaluations, `I17.r1` for replays."""
+    station: str = ""
+    idea: str = ""
+    """Idea to evaluate; empty for SEARCH until it is proposed."""
+    parent: str = ""
+    pool: SeedPool | None = None
+    seeds: tuple[int, ...] = ()
+    """Episodes to execute, for kinds other than SEARCH."""
+    draw: int = 0
+    """Number of the held-out draw these seeds belong to."""
+    wait_s: float = 0.0
+    reason: str = ""
+
+
+EventKind = Literal[
+    "campaign_started", "campaign_ended", "station_up", "station_fault", "work_claimed", "stage_started",
+    "stage_finished", "stage_failed", "idea_proposed", "idea_committed", "checkpoint", "deployed", "episode",
+    "verdict_audit", "judged", "iteration_ended", "solved", "seeds_drawn", "shard", "estop", "tamper", "note",
+    "usage", "recovered",
+]  # fmt: skip
+
+
+class Event(Record):
+    """One row of the append-only ledger. Appending the same `event_id` twice yields one row."""
+
+    event_id: str
+    kind: EventKind
+    campaign: str = ""
+    iteration: str = ""
+    station: str = ""
+    wall_s: float
+    data: dict[str, Any] = {}
+    seq: int = 0
+    """Set by the ledger."""
