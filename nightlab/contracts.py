@@ -136,6 +136,8 @@ class EpisodeEvidence:
     observations: Sequence[Values]
     """The observations at those frames."""
     faults: Sequence[str] = ()
+    start: Mapping[str, float] = field(default_factory=dict)
+    """`ResetReport.achieved`, so that a failure can be told from never having moved. Empty: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
