@@ -1,0 +1,1 @@
+"""Policies: the sandboxed runtime, its host, the trainer, and the library of modules that researchers combine."""
