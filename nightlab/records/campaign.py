@@ -79,6 +79,14 @@ class Work(Record):
     """Episodes to execute, for kinds other than SEARCH."""
     draw: int = 0
     """Number of the held-out draw these seeds belong to."""
+    planned_n: int = 0
+    """Episodes that the whole held-out draw was declared to have; these seeds are a part of it."""
+    final: bool = False
+    """The draw is the campaign's last measurement: it has no futility stop."""
+    station_seed: int | None = None
+    """Simulated stations are sampled anew from this seed before the work (held-out: stations nobody searched on)."""
+    station_seed: int | None = None
+    """Held-out stations: sample the simulated station anew with this seed for these episodes."""
     wait_s: float = 0.0
     reason: str = ""
 

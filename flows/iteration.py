@@ -1,0 +1,90 @@
+"""One idea's way through the seven stages, on the robot whose pool it was started in.
+
+Also what a person starts from the Prefect UI: `iteration/robot-1` asks the keeper for the next work of that robot.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+
+from nightlab.errors import NightlabError, PolicyError, TamperError
+from nightlab.records import IterationStatus, Work, WorkKind
+from tasks.context import LabContext
+from tasks.deploy import deploy
+from tasks.literature import literature
+from tasks.propose import propose
+from tasks.rollout import rollout
+from tasks.summarize import summarize
+from tasks.train import train
+from tasks.verify import verify
+
+
+@flow(name="iteration", flow_run_name="{station} {campaign} iteration", persist_result=False)
+async def iteration(campaign: str, station: str, work: Work | None = None) -> dict[str, Any]:
+    """Run one piece of work: a new idea, or an evaluation of an existing one (baseline, held-out, filler).
+
+    Args:
+        campaign: The campaign, e.g. `C1`.
+        station: The robot, e.g. `robot-1`; must be the robot of the pool that runs this flow.
+        work: What to do; empty asks the keeper.
+    """
+    lab = LabContext.here()
+    if work is None:
+        work = await lab.keeper.claim(campaign, station)
+    if work.kind in (WorkKind.WAIT, WorkKind.STOP):
+        return {"status": work.kind.value, "reason": work.reason}
+    try:
+        if work.kind is WorkKind.SEARCH:
+            return await _search(lab, work)
+        return await _evaluate(work)
+    except TamperError as error:
+        await lab.note("tamper", f"{campaign}:{work.iteration}:tamper", campaign=campaign, iteration=work.iteration, reason=str(error))  # fmt: skip
+        return await _end(lab, work, IterationStatus.INVALID, str(error))
+
+
+async def _search(lab: LabContext, work: Work) -> dict[str, Any]:
+    """A new idea: think, train, check, try, judge."""
+    who: dict[str, Any] = {"campaign": work.campaign, "iteration": work.iteration, "station": work.station}
+    try:
+        passages = await literature(**who)
+    except NightlabError as error:
+        passages = {"passages": [], "histogram": {}, "missing": str(error)}
+    proposed = await propose(**who, parent=work.parent, literature=passages)
+    if proposed["idea"] is None:
+        return await _end(lab, work, IterationStatus.NO_CHANGE, proposed["detail"])
+    idea = proposed["idea"]["idea"]
+    try:
+        checkpoint = await train(**who, idea=idea)
+    except NightlabError as error:
+        return await _end(lab, work, IterationStatus.CRASHED, str(error))
+    deployed = await deploy(**who, idea=idea, checkpoint=checkpoint)
+    if deployed["problems"]:
+        return await _end(lab, work, IterationStatus.REJECTED, "; ".join(deployed["problems"]))
+    try:
+        await rollout(**who, idea=idea, checkpoint=checkpoint)
+    except PolicyError as error:
+        return await _end(lab, work, IterationStatus.REJECTED, str(error))
+    audit = await verify(**who)
+    result: dict[str, Any] = await summarize(**who, decide=True, audit=audit)
+    return result
+
+
+async def _evaluate(work: Work) -> dict[str, Any]:
+    """An existing idea on given seeds: baseline, held-out draw, filler work."""
+    who: dict[str, Any] = {"campaign": work.campaign, "iteration": work.iteration, "station": work.station}
+    checkpoint = await train(work.campaign, work.idea, station=work.station, idea=work.idea)
+    await deploy(**who, idea=work.idea, checkpoint=checkpoint)
+    await rollout(
+        **who, idea=work.idea, checkpoint=checkpoint, pool=work.pool.value if work.pool else "",
+        seeds=list(work.seeds), station_seed=work.station_seed,
+    )  # fmt: skip
+    audit = await verify(**who)
+    result: dict[str, Any] = await summarize(**who, decide=False, audit=audit)
+    return result
+
+
+async def _end(lab: LabContext, work: Work, status: IterationStatus, detail: str) -> dict[str, Any]:
+    await lab.keeper.end_iteration(work.campaign, work.iteration, status, detail)
+    return {"status": status.value, "reason": detail}

@@ -1,0 +1,123 @@
+"""One episode: reset the station, let the policy act until an end is reached, collect what the verifier will judge.
+
+Runs inside the trial process. The policy sees observations only; its random seed is derived from the episode's key, so
+the environment's seed never reaches the sandbox.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from data.episodes import EpisodeArrays, EpisodeBuffer
+from nightlab.contracts import ControlSession, Environment, EpisodeEvidence, Lease, Observation, SimulatorAdmin
+from nightlab.errors import PolicyError, SafetyError, StationError
+from nightlab.records import Clock, EpisodeEnd, EpisodeKey, ResetReport, StationSpec
+from policies.host import PolicyProcess
+from robots.client import StationClient
+
+FILM_EVERY_STEPS = 2
+"""Control periods between filmed frames: 5 Hz at a control rate of 10 Hz."""
+
+
+@dataclass(slots=True)
+class RawEpisode:
+    """An episode that ran, not yet judged."""
+
+    key: EpisodeKey
+    end: EpisodeEnd
+    steps: int
+    late: int
+    clamped: int
+    reset: ResetReport
+    reset_begin: Clock
+    rollout_begin: Clock
+    rollout_end: Clock
+    control_wall_s: float
+    fault: str
+    evidence: EpisodeEvidence
+    arrays: EpisodeArrays
+
+
+def policy_seed(key: EpisodeKey) -> int:
+    """A 31-bit seed for the policy's own randomness: the same for candidate and incumbent, unrelated to `key.seed`."""
+    digest = hashlib.sha256(f"policy-{key.pool.value}-{key.seed}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+async def run_episode(
+    environment: Environment,
+    station: StationClient,
+    lease: Lease,
+    admin: SimulatorAdmin | None,
+    policy: PolicyProcess,
+    spec: StationSpec,
+    key: EpisodeKey,
+    *,
+    film: bool,
+) -> RawEpisode:
+    """Run one episode.
+
+    What the policy does wrong (exception, NaN, refused action, too late) ends the episode with POLICY_FAULT or
+    SAFETY_STOP; the frames are still taken. A station's fault raises StationError: the caller records it as UNSCORED.
+    """
+    reset_begin = await station.clock()
+    reset = await environment.reset(station, lease, key.seed, admin=admin)
+    if not reset.success:
+        raise StationError(f"reset failed after {reset.attempts} attempts: {reset.reason}")
+    buffer = EpisodeBuffer()
+    fault, end = "", EpisodeEnd.MAX_STEPS
+    async with station.control(lease, label=key.text()) as session:
+        observation = await session.hold()
+        rollout_begin = observation.clock
+        try:
+            await policy.reset(spec, policy_seed(key))
+            end = await _act(environment, session, policy, observation, buffer, film=film)
+        except PolicyError as error:
+            fault, end = str(error), EpisodeEnd.POLICY_FAULT
+        except SafetyError as error:
+            fault, end = str(error), EpisodeEnd.SAFETY_STOP
+        evidence = await environment.evidence(station, session)
+        stats = session.stats
+    return RawEpisode(
+        key=key,
+        end=end,
+        steps=len(buffer),
+        late=stats.late,
+        clamped=stats.clamped,
+        reset=reset,
+        reset_begin=reset_begin,
+        rollout_begin=rollout_begin,
+        rollout_end=await station.clock(),
+        control_wall_s=stats.control_wall_s,
+        fault=fault,
+        evidence=evidence,
+        arrays=buffer.arrays(),
+    )
+
+
+async def _act(
+    environment: Environment,
+    session: ControlSession,
+    policy: PolicyProcess,
+    observation: Observation,
+    buffer: EpisodeBuffer,
+    *,
+    film: bool,
+) -> EpisodeEnd:
+    """The control loop: ask for a chunk, run it action by action, stop at the first end."""
+    while True:
+        chunk = await policy.act(observation.values)
+        if chunk is None:
+            return EpisodeEnd.DONE
+        for action in chunk:
+            before = observation
+            wants_film = film and len(buffer) % FILM_EVERY_STEPS == 0
+            result = await environment.step(session, action, film=wants_film)
+            observation = result.observation
+            buffer.add(before, action, observation)
+            if result.terminated:
+                return EpisodeEnd.HELD
+            if result.truncated:
+                return EpisodeEnd.MAX_STEPS
+

@@ -1,0 +1,118 @@
+"""Stage 5: hand the deployed policy to a trial process and follow it. Episodes that are already finished are not repeated."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nightlab.errors import NightlabError, PolicyError, ServiceError, StationError, TamperError
+from nightlab.processes import spawn_async
+from nightlab.records import Checkpoint, SeedPool
+from tasks.context import LabContext
+from tasks.stage import stage
+from tasks.trial_job import PolicyFiles, TrialJob, TrialResult
+
+KINDS: dict[str, type[NightlabError]] = {"StationError": StationError, "PolicyError": PolicyError, "TamperError": TamperError}
+STOP_GRACE_S = 5.0
+"""How long a trial may take to hold the robot and give its lease back when it is told to stop."""
+
+
+@stage("rollout")
+async def rollout(
+    lab: LabContext,
+    campaign: str,
+    iteration: str,
+    *,
+    station: str,
+    idea: str,
+    checkpoint: dict[str, Any],
+    pool: str = "",
+    seeds: list[int] | None = None,
+    station_seed: int | None = None,
+) -> dict[str, Any]:
+    """Deployed policy (and seeds, or none for a paired trial against the incumbent) → episodes in the ledger."""
+    job = await _job(lab, campaign, iteration, station, idea, checkpoint, pool, seeds, station_seed)
+    result = await run_trial(lab, job, on_line=lambda _: None)
+    return result.model_dump(mode="json")
+
+
+async def _job(
+    lab: LabContext,
+    campaign: str,
+    iteration: str,
+    station: str,
+    idea: str,
+    checkpoint: dict[str, Any],
+    pool: str,
+    seeds: list[int] | None,
+    station_seed: int | None,
+) -> TrialJob:
+    made = Checkpoint.model_validate(checkpoint)
+    code_dir = await lab.keeper.export_idea(idea)
+    return TrialJob(
+        campaign=lab.spec(campaign),
+        iteration=iteration,
+        place=lab.place(station),
+        keeper_socket=str(lab.lab.keeper_socket),
+        verifier_socket=str(lab.lab.verifier_socket),
+        candidate=PolicyFiles(
+            idea=idea, code_dir=str(code_dir), checkpoint_dir=str(lab.lab.path / made.path), sha256=made.sha256
+        ),
+        compare=seeds is None,
+        pool=SeedPool(pool) if pool else SeedPool.SEARCH,
+        seeds=tuple(seeds or ()),
+        station_seed=station_seed,
+        result_file=str(lab.lab.run_dir / "jobs" / f"{iteration}-result.json"),
+    )
+
+
+async def run_trial(lab: LabContext, job: TrialJob, *, on_line: Callable[[dict[str, Any]], None]) -> TrialResult:
+    """Run the trial process to its end; cancelled, it is told to stop and given STOP_GRACE_S before it is killed."""
+    jobs = lab.lab.run_dir / "jobs"
+    jobs.mkdir(parents=True, exist_ok=True)
+    path = jobs / f"{job.iteration}.json"
+    path.write_text(job.model_dump_json())
+    Path(job.result_file).unlink(missing_ok=True)
+    process = await spawn_async(
+        [sys.executable, "-m", "tasks.trial", str(path)], stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    errors = asyncio.create_task(process.stderr.read())
+    failure: dict[str, Any] = {}
+    try:
+        async for line in process.stdout:
+            with contextlib.suppress(ValueError):
+                message = json.loads(line)
+                if "error" in message:
+                    failure = message
+                on_line(message)
+        code = await process.wait()
+    except asyncio.CancelledError:
+        await _stop(process)
+        raise
+    finally:
+        if process.returncode is None:
+            await _stop(process)
+    if code == 0:
+        return TrialResult.model_validate_json(Path(job.result_file).read_text())
+    if failure:
+        raise KINDS.get(failure["kind"], ServiceError)(failure["error"])
+    tail = (await errors).decode(errors="replace")[-1500:]
+    raise ServiceError(f"the trial process of {job.iteration} ended with code {code}; it is safe to run again: nightlab replay {job.iteration} --from rollout\n{tail}")
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(asyncio.shield(process.wait()), STOP_GRACE_S)
+        except (TimeoutError, asyncio.CancelledError):
+            os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,78 @@
+"""A stage: a Prefect task whose result is kept under its iteration's key and whose begin and end are in the ledger.
+
+The result of `train` of iteration I17 in campaign C1 is stored as `C1-I17/train`; running the iteration again, or a replay
+that refers to it, finds it and does not execute the stage. Only executions write `stage_started` to the ledger.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import wraps
+from typing import Any
+
+from prefect import task
+from prefect.tasks import Task
+
+from nightlab.errors import NightlabError
+from tasks.context import LabContext
+
+Body = Callable[..., Awaitable[dict[str, Any]]]
+
+
+def result_key(campaign: str, iteration: str, stage: str) -> str:
+    """The storage key of a stage's result."""
+    return f"{campaign}-{iteration}/{stage}"
+
+
+def stage(name: str, *, retry_delays_s: tuple[float, ...] = (), timeout_s: float | None = None) -> Callable[[Body], Task[..., Any]]:
+    """Decorate `async def body(lab, campaign, iteration, **inputs) -> dict` as the stage `name`.
+
+    The task that comes out takes the same arguments without `lab`. Inputs and result are JSON.
+    """
+
+    def decorate(body: Body) -> Task[..., Any]:
+        @wraps(body)
+        async def run(campaign: str, iteration: str, **inputs: Any) -> dict[str, Any]:
+            lab = LabContext.here()
+            begin_s = time.time()
+            mark = f"{campaign}:{iteration}:{name}:{time.time_ns()}"
+            where: dict[str, Any] = {
+                "campaign": campaign,
+                "iteration": iteration,
+                "station": str(inputs.get("station", "")),
+            }
+            await lab.note("stage_started", f"{mark}:started", **where, stage=name)
+            try:
+                result = await body(lab, campaign, iteration, **inputs)
+            except BaseException as error:
+                reason = str(error) if isinstance(error, NightlabError) else traceback.format_exc(limit=4)
+                await lab.note(
+                    "stage_failed", f"{mark}:failed", **where, stage=name, reason=reason[-2000:],
+                    wall_s=time.time() - begin_s,
+                )  # fmt: skip
+                raise
+            await lab.note("stage_finished", f"{mark}:finished", **where, stage=name, wall_s=time.time() - begin_s)
+            return result
+
+        run.__annotations__ = {key: value for key, value in body.__annotations__.items() if key != "lab"}
+        decorated: Task[..., Any] = task(
+            name=name,
+            task_run_name=name + " {iteration}",
+            retries=len(retry_delays_s),
+            retry_delay_seconds=list(retry_delays_s) or None,
+            timeout_seconds=timeout_s,
+            persist_result=True,
+            result_serializer="json",
+            cache_key_fn=lambda _, inputs: _cache_key(name, inputs),
+            cache_expiration=timedelta(days=3650),
+        )(run)
+        return decorated
+
+    return decorate
+
+
+def _cache_key(name: str, inputs: dict[str, Any]) -> str:
+    return result_key(inputs["campaign"], inputs["iteration"], name)

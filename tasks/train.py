@@ -1,0 +1,39 @@
+"""Stage 3: the idea's `train.py` makes a checkpoint in a sandbox; one retry, then the idea is recorded as CRASHED."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from nightlab.records import Checkpoint
+from policies.trainer import SandboxedTrainer
+from tasks.context import LabContext
+from tasks.stage import stage
+
+TRAIN_BUDGET_S = 600.0
+"""Wall seconds that one training may take."""
+
+
+@stage("train", retry_delays_s=(0.5,))
+async def train(lab: LabContext, campaign: str, iteration: str, *, station: str, idea: str) -> dict[str, Any]:
+    """Idea → checkpoint revision."""
+    code_dir = await lab.keeper.export_idea(idea)
+    out = lab.lab.checkpoints_dir / iteration
+    partial = out.with_name(f".{iteration}-{time.time_ns()}")
+    partial.mkdir(parents=True)
+    try:
+        made = await SandboxedTrainer().train(code_dir, partial, budget_s=TRAIN_BUDGET_S)
+        if not out.exists():
+            partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    checkpoint = made.model_copy(update={"path": str(Path("checkpoints") / iteration)})
+    await lab.keeper.add_checkpoint(campaign, iteration, idea, checkpoint)
+    return checkpoint.model_dump(mode="json")
+
+
+def checkpoint_dir(lab: LabContext, checkpoint: dict[str, Any]) -> Path:
+    """Where a checkpoint lies on this host."""
+    return lab.lab.path / Checkpoint.model_validate(checkpoint).path

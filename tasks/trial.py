@@ -1,0 +1,302 @@
+"""The trial process: everything that stands between a deployed policy and finished, judged, durable episodes.
+
+    python -m tasks.trial JOB.json
+
+A process of its own, so that nothing else (orchestration, training, recording) shares the event loop with the robot. It
+takes the station's lease, runs the episodes that are missing, hands each to the verifier and the keeper, and prints one
+JSON line per finished episode. Verification of an episode overlaps with the next one. It may be killed at any time:
+run again with the same job it continues with the missing seeds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+
+from data.judge import SearchVerdict, judge_search
+from data.keeper_client import KeeperClient
+from data.schedule import TrialPlan
+from environments import make
+from environments.manifest import check as check_manifest
+from environments.verifier_client import VerifierClient
+from nightlab.errors import NightlabError, StationError
+from nightlab.records import EpisodeEnd, EpisodeKey, EpisodeRecord, Event, Outcome, SeedPool, Verdict
+from policies.host import PolicyProcess
+from robots.admin import AdminClient
+from robots.client import StationClient
+from tasks.episode import RawEpisode, run_episode
+from tasks.trial_job import PolicyFiles, TrialJob, TrialResult
+
+STATION_ATTEMPTS = 3
+"""How often the same seed is run again after a station's fault before it stays UNSCORED."""
+STATION_WAIT_S = 45.0
+"""How long a trial waits for a station server that went away (the supervisor restarts it within seconds)."""
+
+
+class Trial:
+    """One job, from lease to release."""
+
+    def __init__(self, job: TrialJob, keeper: KeeperClient, verifier: VerifierClient) -> None:
+        self.job = job
+        self.keeper = keeper
+        self.verifier = verifier
+        self.environment = make(job.campaign.environment)
+        self.manifest_sha256 = ""
+        self.episodes = 0
+        self.unscored = 0
+        self._steps = 0
+        self._late = 0
+        self._control_wall_s = 0.0
+        self._control_station_s = 0.0
+        self._policies: dict[str, PolicyProcess] = {}
+        self._finishing: asyncio.Task[None] | None = None
+        self._results: dict[tuple[str, SeedPool, int], EpisodeRecord] = {}
+
+    async def run(self) -> TrialResult:
+        """Run the job; raises TamperError before anything moves if a frozen file was changed."""
+        self.manifest_sha256 = check_manifest(self.environment.name)
+        plan = None
+        await self._policy(self.job.candidate)
+        await self._connect()
+        try:
+            if self.job.compare:
+                plan = await self.keeper.trial_plan(
+                    self.job.campaign.campaign, self.job.iteration, self.job.candidate.idea
+                )
+                stopped = await self._compare(plan)
+            else:
+                stopped = await self._run_seeds(self.job.pool, self.job.seeds)
+        finally:
+            await self._close()
+        rate_hz = self.rate_hz
+        achieved = self._control_station_s / self._control_wall_s if self._control_wall_s > 0 else None
+        return TrialResult(
+            iteration=self.job.iteration,
+            episodes=self.episodes,
+            stopped=stopped,
+            unscored=self.unscored,
+            achieved_speed=achieved,
+            late_share=self._late / self._steps if self._steps and rate_hz else 0.0,
+            manifest_sha256=self.manifest_sha256,
+        )
+
+    async def _connect(self) -> None:
+        """Connect, take the lease, and sample the held-out station if one is asked for."""
+        place = self.job.place
+        self.station = await StationClient.connect(place.address)
+        self.spec = await self.station.describe()
+        self.rate_hz = self.spec.rate_hz
+        self.lease = await self.station.lease(self.job.iteration, self.environment.limits)
+        self.admin = await AdminClient.connect(Path(place.admin_socket)) if place.admin_socket else None
+        if self.admin is not None and self.job.station_seed is not None:
+            await self.admin.configure(self.job.campaign.profile, self.job.station_seed)
+
+    async def _disconnect(self) -> None:
+        """Give the lease back and restore the station; a station that is gone needs neither."""
+        try:
+            if self.admin is not None:
+                if self.job.station_seed is not None:
+                    await self.admin.configure(self.job.campaign.profile, self.job.place.station_seed)
+                await self.admin.close()
+            await self.lease.release()
+            await self.station.close()
+        except (NightlabError, OSError, asyncio.TimeoutError):
+            pass
+
+    async def _close(self) -> None:
+        try:
+            await self._join()
+        finally:
+            await self._disconnect()
+            for policy in self._policies.values():
+                await policy.close()
+
+    async def _policy(self, files: PolicyFiles) -> PolicyProcess:
+        """The running policy process of an idea; started again after a fault."""
+        running = self._policies.get(files.idea)
+        if running is None or not running.alive:
+            running = await PolicyProcess.start(Path(files.code_dir), Path(files.checkpoint_dir))
+            self._policies[files.idea] = running
+        return running
+
+    async def _run_seeds(self, pool: SeedPool, seeds: tuple[int, ...]) -> str:
+        done = await self.keeper.finished(self.job.iteration, self.job.candidate.idea)
+        for seed in seeds:
+            if (pool, seed) not in done:
+                await self._episode(self.job.candidate, pool, seed)
+        return "all seeds"
+
+    async def _compare(self, plan: TrialPlan) -> str:
+        """The paired trial: candidate and incumbent on the same seeds, with a sequential stop."""
+        incumbent = await self.keeper.policy_files(plan.incumbent)
+        other = PolicyFiles(**incumbent)
+        for seed in plan.search_seeds:
+            await self._pair(plan, other, SeedPool.SEARCH, seed)
+            if len(plan.pairs(self._results)) >= plan.min_pairs:
+                await self._join()
+                match judge_search(plan.pairs(self._results), last=seed == plan.search_seeds[-1]):
+                    case SearchVerdict.PROMISING:
+                        break
+                    case SearchVerdict.REVERT | SearchVerdict.INCONCLUSIVE as verdict:
+                        return f"early: {verdict.value} after {len(plan.pairs(self._results))} pairs"
+                    case SearchVerdict.CONTINUE:
+                        pass
+        await self._join()
+        seeds = await self.keeper.draw(
+            self.job.campaign.campaign, self.job.iteration, SeedPool.CONFIRM, plan.confirm_n, "confirm"
+        )
+        for seed in seeds:
+            await self._pair(plan, other, SeedPool.CONFIRM, seed)
+        return "promising: confirmed on fresh seeds"
+
+    async def _pair(self, plan: TrialPlan, incumbent: PolicyFiles, pool: SeedPool, seed: int) -> None:
+        for files in (self.job.candidate, incumbent):
+            if not plan.knows(files.idea, pool, seed, self._results):
+                await self._episode(files, pool, seed)
+
+    async def _episode(self, files: PolicyFiles, pool: SeedPool, seed: int) -> None:
+        """Run one seed until it is scored, at most STATION_ATTEMPTS times."""
+        for attempt in range(STATION_ATTEMPTS):
+            key = EpisodeKey(
+                campaign=self.job.campaign.campaign,
+                iteration=self.job.iteration,
+                idea=files.idea,
+                station=self.job.place.station,
+                pool=pool,
+                seed=seed,
+                attempt=attempt,
+            )
+            try:
+                policy = await self._policy(files)
+                raw = await run_episode(
+                    self.environment, self.station, self.lease, self.admin, policy, self.spec, key, film=self.job.film
+                )
+            except StationError as error:
+                await self._station_fault(key, str(error))
+                continue
+            await self._join()
+            self._finishing = asyncio.create_task(self._finish(raw, files))
+            return
+        raise StationError(
+            f"station {self.job.place.station} failed {STATION_ATTEMPTS} times on the same seed; see its log, then: nightlab status"
+        )
+
+    async def _join(self) -> None:
+        """Wait for the episode that is still being verified and stored."""
+        if self._finishing is not None:
+            task, self._finishing = self._finishing, None
+            await task
+
+    async def _finish(self, raw: RawEpisode, files: PolicyFiles) -> None:
+        """Judge, make durable, count."""
+        arrays = await asyncio.to_thread(raw.arrays.with_frames, raw.evidence.frames)
+        verdict = await self.verifier.verify_stored(
+            self.job.campaign.environment, arrays.frames_png, raw.evidence.observations, raw.evidence.faults
+        )
+        if raw.end in (EpisodeEnd.POLICY_FAULT, EpisodeEnd.SAFETY_STOP) and verdict.outcome is not Outcome.UNSCORED:
+            verdict = verdict.model_copy(
+                update={"outcome": Outcome.FAILURE, "reason": f"{raw.end.value}: {raw.fault}"[:300]}
+            )
+        record = self._record(raw, files, verdict)
+        await self.keeper.put_episode(record, arrays)
+        self._results[(raw.key.idea, raw.key.pool, raw.key.seed)] = record
+        self.episodes += 1
+        self._steps += raw.steps
+        self._late += raw.late
+        self._control_wall_s += raw.control_wall_s
+        self._control_station_s += raw.rollout_end.station_s - raw.rollout_begin.station_s
+        line = {
+            "idea": raw.key.idea,
+            "pool": raw.key.pool.value,
+            "outcome": verdict.outcome.value,
+            "score": round(verdict.score, 4),
+            "steps": raw.steps,
+            "end": raw.end.value,
+            "n": self.episodes,
+        }
+        print(json.dumps(line), flush=True)
+
+    def _record(self, raw: RawEpisode, files: PolicyFiles, verdict: Verdict) -> EpisodeRecord:
+        seed = self.job.station_seed if self.job.station_seed is not None else self.job.place.station_seed
+        return EpisodeRecord(
+            key=raw.key,
+            environment=self.environment.name,
+            profile=self.spec.profile,
+            station_seed=seed,
+            speed=self.spec.speed,
+            verdict=verdict,
+            end=raw.end,
+            steps=raw.steps,
+            late=raw.late,
+            clamped=raw.clamped,
+            reset=raw.reset,
+            reset_begin=raw.reset_begin,
+            rollout_begin=raw.rollout_begin,
+            rollout_end=raw.rollout_end,
+            control_wall_s=raw.control_wall_s,
+            policy_sha256=files.sha256,
+            fault=raw.fault[:500],
+            manifest_sha256=self.manifest_sha256,
+            filmed=bool(raw.arrays.film_jpeg),
+        )
+
+    async def _station_fault(self, key: EpisodeKey, reason: str) -> None:
+        """Write the fault down as an event, and wait for the station to come back."""
+        self.unscored += 1
+        await self.keeper.append(
+            Event(
+                event_id=f"station_fault:{key.text()}:{time.time_ns()}",
+                kind="station_fault",
+                campaign=key.campaign,
+                iteration=key.iteration,
+                station=key.station,
+                wall_s=time.time(),
+                data={"reason": reason, "seed_attempt": key.attempt},
+            )
+        )
+        await self._disconnect()
+        deadline = time.monotonic() + STATION_WAIT_S
+        while True:
+            try:
+                await self._connect()
+                return
+            except StationError:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.5)
+
+
+async def run_job(job: TrialJob) -> TrialResult:
+    """Connect to keeper and verifier, run the job, and leave nothing behind, also when cancelled."""
+    keeper = KeeperClient(Path(job.keeper_socket))
+    verifier = await VerifierClient.connect(Path(job.verifier_socket))
+    try:
+        return await Trial(job, keeper, verifier).run()
+    finally:
+        await verifier.close()
+        await keeper.close()
+
+
+async def _main(path: Path) -> int:
+    job = TrialJob.model_validate_json(path.read_text())
+    task = asyncio.ensure_future(run_job(job))
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, task.cancel)
+    try:
+        result = await task
+    except asyncio.CancelledError:
+        return 143
+    except NightlabError as error:
+        print(json.dumps({"error": str(error), "kind": type(error).__name__}), flush=True)
+        return 2
+    Path(job.result_file).write_text(result.model_dump_json())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(_main(Path(sys.argv[1]))))
