@@ -1,0 +1,87 @@
+"""Bring a station to a start and prove by its sensors that it is there.
+
+In simulation the SimulatorAdmin teleports (`simulator_shortcut`). A real station drives the disc and waits for the T to
+be where it was asked: a person or another routine places it; the report says how far off it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from environments.push_t.spec import CAMERA, RESET_ATTEMPTS, START_TOLERANCE_px
+from environments.push_t.start import START_KEYS, sample_start
+from environments.push_t.vision import look
+from nightlab.contracts import Lease, SimulatorAdmin, Station
+from nightlab.errors import StationError
+from nightlab.geometry import t_outline
+from nightlab.records import ResetReport
+
+
+async def reset_station(station: Station, lease: Lease, seed: int, admin: SimulatorAdmin | None) -> ResetReport:
+    """Reset to the start of `seed`, in up to 3 attempts; never raises for a start that was missed.
+
+    Raises StationError if a teleport is asked of a station that is not simulated.
+    """
+    asked, rejected = sample_start(seed)
+    if admin is not None and not (spec := await station.describe()).simulated:
+        raise StationError(
+            f"teleport asked of station {spec.station_id!r}, which is real; call reset without `admin` to drive it there"
+        )
+    begin_s = (await station.observe()).clock.station_s
+    achieved: dict[str, float] = {}
+    distance_px, attempts, end_s = float("inf"), 0, begin_s
+    while attempts < RESET_ATTEMPTS and distance_px > START_TOLERANCE_px:
+        attempts += 1
+        if admin is not None:
+            await admin.teleport(asked, seed)
+        else:
+            await station.move_to_pose(lease, [asked["agent_x_px"], asked["agent_y_px"]])
+        achieved, end_s = await measure(station, asked)
+        distance_px = start_distance(asked, achieved)
+    missed = distance_px > START_TOLERANCE_px
+    return ResetReport(
+        success=not missed,
+        attempts=attempts,
+        duration_s=end_s - begin_s,
+        rejected_starts=rejected,
+        asked=asked,
+        achieved=achieved,
+        distance=distance_px,
+        simulator_shortcut=admin is not None,
+        reason=f"start missed by {distance_px:.1f} px, {START_TOLERANCE_px:g} px allowed; {_help(admin, asked)}" if missed else "",
+    )
+
+
+async def measure(station: Station, asked: Mapping[str, float]) -> tuple[dict[str, float], float]:
+    """Where disc and T are, and the station's clock: by the pose sensor, and by the camera where that is too noisy."""
+    seen = await station.observe()
+    pose = np.asarray(seen.values["block_pose"], dtype=np.float64)
+    found = _start(np.asarray(seen.values["agent_xy"]), pose)
+    if start_distance(asked, found) > START_TOLERANCE_px:
+        frame = await station.capture(CAMERA)
+        fit = look(frame.rgb).block
+        if fit is not None:
+            found = _start(np.asarray(seen.values["agent_xy"]), fit.pose)
+        return found, frame.clock.station_s
+    return found, seen.clock.station_s
+
+
+def start_distance(asked: Mapping[str, float], achieved: Mapping[str, float]) -> float:
+    """The larger of: distance of the discs; mean distance of the T's corners. In px."""
+    a, b = (np.array([start[key] for key in START_KEYS]) for start in (asked, achieved))
+    corners = np.linalg.norm(t_outline(a[2:]) - t_outline(b[2:]), axis=1)
+    return float(max(np.hypot(*(a[:2] - b[:2])), corners.mean()))
+
+
+def _start(agent: NDArray[np.float64], pose: NDArray[np.float64]) -> dict[str, float]:
+    return dict(zip(START_KEYS, (float(v) for v in (*agent, *pose)), strict=True))
+
+
+def _help(admin: SimulatorAdmin | None, asked: Mapping[str, float]) -> str:
+    if admin is not None:
+        return "the simulator did not obey; see the station's log"
+    x, y, angle = asked["block_x_px"], asked["block_y_px"], asked["block_angle_rad"]
+    return f"place the T at ({x:.0f}, {y:.0f}) px, {angle:.2f} rad, and reset again"
