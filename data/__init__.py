@@ -1,0 +1,1 @@
+"""What happened, kept: the keeper, ledger, episodes, versions, statistics, decisions, measures and reports."""

@@ -1,0 +1,188 @@
+"""The pre-declared sequential paired test that decides KEEP, REVERT or INCONCLUSIVE. Pure functions of the ledger.
+
+Two stages, on seeds that candidate and incumbent share (see `data/pairs.py` for how a pair is compared):
+
+1. Search, looked at after every pair from `MIN_PAIRS` on. Sign tests on untied pairs: clearly worse → REVERT, clearly
+   better → PROMISING, no way left to become clearly better → REVERT or INCONCLUSIVE.
+2. Confirmation of a PROMISING candidate on fresh seeds, both policies run anew. KEEP needs all pairs together below
+   `ALPHA_KEEP`, wins ≥ losses on the fresh seeds, and at least as many successes as the incumbent, fresh and overall.
+
+Steps never outvote success: a candidate whose evidence rests on shorter episodes needs every planned pair and may not
+have lost a single success. Under no difference the whole procedure keeps at most 5 % (tests/data/test_judge_error_rates.py).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from enum import StrEnum
+
+from data.pairs import Pair, Tally, tally
+from data.statistics import rate, sign_test
+from nightlab.records import Decision, Judgement, Outcome
+
+MIN_PAIRS = 10
+"""No decision rests on fewer pairs."""
+MIN_CONFIRM = 5
+"""Fresh pairs a KEEP needs at least."""
+ALPHA_LOOK = 0.055
+"""One-sided level of each look in the search stage: 8 of 10."""
+ALPHA_KEEP = 0.03
+"""One-sided level that all pairs together must reach for a KEEP."""
+ALPHA_REVERT = 0.2
+"""At the end of a search without promise: REVERT below this p of being worse, else INCONCLUSIVE."""
+FUTILE = 0.15
+"""The search stops when even an optimistic projection to its end stays above this p."""
+
+
+class SearchVerdict(StrEnum):
+    """What the search stage says after the pairs so far."""
+
+    CONTINUE = "continue"
+    REVERT = "revert"
+    INCONCLUSIVE = "inconclusive"
+    PROMISING = "promising"
+
+
+class ConfirmVerdict(StrEnum):
+    """What the confirmation stage says after the fresh pairs so far."""
+
+    CONTINUE = "continue"
+    KEEP = "keep"
+    INCONCLUSIVE = "inconclusive"
+
+
+def judge_search(pairs: Sequence[Pair], *, search_n: int = 20) -> SearchVerdict:
+    """The search stage after `pairs`, in the order of the plan's seeds; CONTINUE below `MIN_PAIRS`."""
+    if len(pairs) < MIN_PAIRS:
+        return SearchVerdict.CONTINUE
+    t = tally(pairs)
+    done = t.n >= max(search_n, MIN_PAIRS)
+    if min(sign_test(t.losses, t.wins), sign_test(t.success_losses, t.success_wins)) <= ALPHA_LOOK:
+        return SearchVerdict.REVERT
+    if sign_test(t.wins, t.losses) <= ALPHA_LOOK and t.success_wins >= t.success_losses:
+        if sign_test(t.solid_wins, t.solid_losses) <= ALPHA_LOOK:
+            return SearchVerdict.PROMISING
+        if t.success_losses == 0 and done:
+            return SearchVerdict.PROMISING
+        if t.success_losses == 0:
+            return SearchVerdict.CONTINUE
+    if done or t.identical == t.n or _futile(t, search_n):
+        worse = sign_test(t.losses, t.wins) <= ALPHA_REVERT or sign_test(t.success_losses, t.success_wins) <= ALPHA_REVERT
+        return SearchVerdict.REVERT if worse else SearchVerdict.INCONCLUSIVE
+    return SearchVerdict.CONTINUE
+
+
+def judge_confirm(search: Sequence[Pair], confirm: Sequence[Pair], *, confirm_n: int = 12) -> ConfirmVerdict:
+    """The confirmation stage after the fresh pairs `confirm`, given the search pairs that were PROMISING."""
+    fresh = tally(confirm)
+    everything = tally(search) + fresh
+    done = fresh.n >= confirm_n
+    if fresh.n < min(MIN_CONFIRM, confirm_n):
+        return ConfirmVerdict.CONTINUE
+    holds = fresh.wins >= fresh.losses and fresh.success_wins >= fresh.success_losses
+    holds = holds and everything.success_wins >= everything.success_losses
+    solid = sign_test(everything.solid_wins, everything.solid_losses) <= ALPHA_KEEP
+    if holds and solid and sign_test(everything.wins, everything.losses) <= ALPHA_KEEP:
+        return ConfirmVerdict.KEEP
+    if done:
+        faster = everything.success_losses == 0 and sign_test(everything.wins, everything.losses) <= ALPHA_KEEP
+        return ConfirmVerdict.KEEP if holds and faster else ConfirmVerdict.INCONCLUSIVE
+    left = confirm_n - fresh.n
+    if fresh.wins + left < fresh.losses or sign_test(everything.wins + left, everything.losses) > ALPHA_KEEP:
+        return ConfirmVerdict.INCONCLUSIVE
+    return ConfirmVerdict.CONTINUE
+
+
+def search_prefix(pairs: Sequence[Pair], *, search_n: int = 20) -> tuple[SearchVerdict, Sequence[Pair]]:
+    """The first verdict other than CONTINUE and the pairs it rests on; CONTINUE with all pairs if there is none yet."""
+    for n in range(MIN_PAIRS, len(pairs) + 1):
+        verdict = judge_search(pairs[:n], search_n=search_n)
+        if verdict is not SearchVerdict.CONTINUE:
+            return verdict, pairs[:n]
+    return SearchVerdict.CONTINUE, pairs
+
+
+def judge_final(
+    search: Sequence[Pair],
+    confirm: Sequence[Pair],
+    *,
+    against: str,
+    search_n: int = 20,
+    confirm_n: int = 12,
+    stale: bool = False,
+    dropped: int = 0,
+) -> Judgement:
+    """The decision about a candidate from all its pairs, in the order of their seeds.
+
+    Args:
+        search: pairs on the search block.
+        confirm: pairs on fresh confirmation seeds; ignored unless the search was PROMISING.
+        against: the idea it was compared with.
+        search_n: search pairs at most, as in the plan.
+        confirm_n: fresh pairs at most, as in the plan.
+        stale: `against` is no longer the incumbent: a win is INCONCLUSIVE with `beats_parent`.
+        dropped: pairs left out because one side was UNSCORED.
+    """
+    verdict, used = search_prefix(search, search_n=search_n)
+    fresh: Sequence[Pair] = ()
+    beats = False
+    if verdict is SearchVerdict.PROMISING:
+        decision, fresh, reason, beats = _confirmed(used, confirm, confirm_n, stale, against)
+    elif verdict is SearchVerdict.REVERT:
+        decision, reason = Decision.REVERT, f"worse than {against}"
+    elif verdict is SearchVerdict.INCONCLUSIVE:
+        decision = Decision.INCONCLUSIVE
+        same = tally(used).identical == len(used)
+        reason = f"behaves exactly like {against}" if same else f"no clear difference from {against}"
+    else:
+        decision, reason = Decision.INCONCLUSIVE, f"only {len(search)} pairs with {against}: too few to decide"
+    pairs = [*used, *fresh]
+    t = tally(pairs)
+    failures = Counter(p.candidate.reason or "failed" for p in pairs if p.candidate.outcome is not Outcome.SUCCESS)
+    return Judgement(
+        decision=decision,
+        reason=f"{reason}: {_words(t)}" + (f"; {dropped} unscored pairs dropped" if dropped else ""),
+        against=against,
+        pairs=t.n,
+        wins=t.wins,
+        losses=t.losses,
+        p_better=sign_test(t.wins, t.losses),
+        p_worse=sign_test(t.losses, t.wins),
+        candidate=rate(pair.candidate for pair in pairs),
+        incumbent=rate(pair.incumbent for pair in pairs),
+        beats_parent=beats,
+        failures=dict(failures),
+    )
+
+
+def _confirmed(
+    search: Sequence[Pair], confirm: Sequence[Pair], confirm_n: int, stale: bool, against: str
+) -> tuple[Decision, Sequence[Pair], str, bool]:
+    """Decision, the fresh pairs it rests on, the reason, and whether the parent was beaten."""
+    verdict, fresh = ConfirmVerdict.CONTINUE, confirm
+    for n in range(len(confirm) + 1):
+        verdict = judge_confirm(search, confirm[:n], confirm_n=confirm_n)
+        if verdict is not ConfirmVerdict.CONTINUE:
+            fresh = confirm[:n]
+            break
+    if stale and verdict is not ConfirmVerdict.INCONCLUSIVE:
+        return Decision.INCONCLUSIVE, fresh, f"better than {against}, which is no longer the incumbent", True
+    if verdict is ConfirmVerdict.KEEP:
+        return Decision.KEEP, fresh, f"better than {against}, confirmed on {len(fresh)} fresh seeds", True
+    if verdict is ConfirmVerdict.INCONCLUSIVE:
+        return Decision.INCONCLUSIVE, fresh, f"promising, but {len(fresh)} fresh seeds did not confirm it", False
+    return Decision.INCONCLUSIVE, fresh, f"promising, but only {len(fresh)} fresh seeds were run", False
+
+
+def _futile(t: Tally, search_n: int) -> bool:
+    """True if the pairs left, won at an optimistic rate, would not make the candidate promising."""
+    left = search_n - t.n
+    wins = t.wins + round(left * (t.wins + 1) / (t.n + 2))
+    losses = t.losses + round(left * t.losses / t.n)
+    return sign_test(wins, losses) > FUTILE
+
+
+def _words(t: Tally) -> str:
+    success = f" (by success {t.success_wins}:{t.success_losses})" if t.success_wins or t.success_losses else ""
+    return f"{t.wins} won, {t.losses} lost, {t.ties} tied of {t.n} pairs{success}"
