@@ -111,3 +111,27 @@ class Event(Record):
     data: dict[str, Any] = {}
     seq: int = 0
     """Set by the ledger."""
+
+
+class StationConfig(Record):
+    """One station as `lab.yaml` declares it."""
+
+    station: str
+    world: str = "push_t"
+    profile: str = "nominal"
+    speed: float = Field(default=10.0, ge=0)
+    station_seed: int = 0
+    address: str = "127.0.0.1:0"
+    """gRPC address to serve at; port 0 = chosen once and then kept. With `remote: true`, where the server already is."""
+    remote: bool = False
+
+
+class LabConfig(Record):
+    """`lab.yaml`: the stations of a lab and what its processes need to know."""
+
+    environment: str = "push_t"
+    stations: tuple[StationConfig, ...] = Field(min_length=1)
+    prefect_port: int = 0
+    """0 = chosen once and then kept."""
+    prefect_database_url: str = ""
+    """Empty: SQLite inside the lab. A PostgreSQL URL for a fleet."""
