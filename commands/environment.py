@@ -1,0 +1,81 @@
+"""The environment variables of every process of a lab: where Prefect answers, no telemetry, loopback without proxy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+"""Root of the project's clone: working directory of every process of a lab."""
+
+HEARTBEAT_S = 30
+"""Period of the flow runs' heartbeats, seconds; 30 is Prefect's least. A run is a zombie after 2.5 of them."""
+
+_DROP = ("PREFECT_", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME", "NIGHTLAB_LAB")
+
+
+def poll_s(pools: int) -> float:
+    """Seconds between two polls of a work pool. Eight pools at 1 s cost the server a quarter of a core."""
+    return 1.0 if pools <= 8 else 2.0
+
+
+def service_environment(
+    lab: Path, api_url: str, *, pools: int = 2, base: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Environment of a process of the lab.
+
+    Starts from `base` (default: this process's own) without any Prefect setting, so that the profile of the user's other
+    Prefect installation cannot leak in. A PostgreSQL database for Prefect is taken from `NIGHTLAB_PREFECT_DATABASE_URL`.
+
+    Args:
+        lab: The lab directory; Prefect's home is its folder `prefect`.
+        api_url: `http://127.0.0.1:PORT/api`.
+        pools: Work pools that the fleet polls; sets the poll interval.
+        base: Environment to start from.
+    """
+    source = os.environ if base is None else base
+    environment = {key: value for key, value in source.items() if not key.startswith(_DROP)}
+    lab = lab.resolve()
+    environment |= {
+        "NIGHTLAB_LAB": str(lab),
+        "PREFECT_HOME": str(lab / "prefect"),
+        "PREFECT_API_URL": api_url,
+        "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
+        "PREFECT_API_TLS_INSECURE_SKIP_VERIFY": "true",  # loopback http: building a TLS context costs 0.4 s a client
+        "PREFECT_WORKER_QUERY_SECONDS": str(poll_s(pools)),
+        "PREFECT_WORKER_PREFETCH_SECONDS": "2",
+        "PREFECT_WORKER_HEARTBEAT_SECONDS": "15",
+        "PREFECT_WORKER_ENABLE_CANCELLATION": "true",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
+        "PREFECT_LOGGING_LEVEL": "INFO",
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        "PREFECT_LOGGING_COLORS": "false",
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+        "DO_NOT_TRACK": "1",
+        "DVC_NO_ANALYTICS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+        "SDL_VIDEODRIVER": "dummy",
+        "PYGAME_HIDE_SUPPORT_PROMPT": "1",
+    }
+    loopback = "127.0.0.1,localhost"
+    for key in ("NO_PROXY", "no_proxy"):
+        environment[key] = ",".join(filter(None, (environment.get(key, ""), loopback)))
+    if database_url := source.get("NIGHTLAB_PREFECT_DATABASE_URL"):
+        environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database_url
+    return environment
+
+
+def adopt(environment: Mapping[str, str]) -> None:
+    """Make this process's environment the given one. Call before `prefect` is imported."""
+    for key in list(os.environ):
+        if key.startswith(_DROP):
+            del os.environ[key]
+    os.environ.update(environment)

@@ -1,0 +1,157 @@
+"""`nightlab evaluate`: an idea's success rate through the same station, safety filter and verifier, outside any campaign.
+
+Starts its own stations and verifier in a temporary directory and writes nothing into the lab.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nightlab.errors import ServiceError, UsageError
+from nightlab.records import CampaignSpec, EpisodeRecord, SeedPool, StationPlace
+
+READY_S = 40.0
+"""Wall seconds within which stations and verifier must answer."""
+
+
+def read_seeds(text: str) -> tuple[int, ...]:
+    """`A:B` as the range A … B-1, or a file with one whole number a line.
+
+    Raises:
+        UsageError: neither a range nor a readable file of numbers; nothing has moved.
+    """
+    first, colon, last = text.partition(":")
+    if colon and first.lstrip("-").isdigit() and last.lstrip("-").isdigit():
+        seeds = tuple(range(int(first), int(last)))
+    else:
+        try:
+            seeds = tuple(int(line) for line in Path(text).read_text().split())
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"seeds {text!r}: {error}. Give a range A:B, e.g. --seeds 0:200, or a file with one whole number a line"
+            ) from error
+    if not seeds or min(seeds) < 0:
+        raise UsageError(f"seeds {text!r} hold no seed >= 0. Give a range A:B with B > A >= 0, e.g. --seeds 0:200")
+    return seeds
+
+
+async def evaluate_policy(
+    spec: CampaignSpec,
+    code_dir: Path,
+    checkpoint_dir: Path,
+    seeds: tuple[int, ...],
+    *,
+    idea: str,
+    station_seed: int,
+    on_episode: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> list[EpisodeRecord]:
+    """Run every seed once on `spec.stations` fresh simulated stations.
+
+    Args:
+        spec: Environment, profile, speed and number of stations; station k is sampled from `station_seed + k`.
+        code_dir: The policy's code.
+        checkpoint_dir: Its checkpoint.
+        seeds: Episode seeds, split over the stations.
+        idea: Name for the records.
+        station_seed: Seed of the first station.
+        on_episode: Called with each finished episode's line.
+    """
+    from environments.verifier_client import VerifierClient
+    from tasks.trial import Trial
+    from tasks.trial_job import PolicyFiles, TrialJob
+    from tasks.trial_sink import MemorySink
+
+    room = Path(tempfile.mkdtemp(prefix="nightlab-evaluate-"))
+    room.chmod(0o700)
+    processes: list[asyncio.subprocess.Process] = []
+    try:
+        names = [f"robot-{number}" for number in range(1, spec.stations + 1)]
+        waiting = []
+        for number, name in enumerate(names):
+            argv = [
+                "-m", "robots.serve", "--station", name, "--world", spec.environment, "--profile", spec.profile,
+                "--speed", str(spec.speed), "--station-seed", str(station_seed + number), "--address", "127.0.0.1:0",
+                "--admin-socket", str(room / f"{name}.sock"), "--ready-file", str(room / f"{name}.json"),
+                "--die-with-parent",
+            ]  # fmt: skip
+            processes.append(await _spawn(argv, room / f"{name}.log"))
+            waiting.append(room / f"{name}.json")
+        ready = room / "verifier.json"
+        argv = ["-m", "environments.verifier_process", "--socket", str(room / "verifier.sock"), "--ready-file", str(ready)]
+        processes.append(await _spawn(argv, room / "verifier.log"))
+        await _ready([*waiting, ready], processes, room)
+        sinks = [MemorySink() for _ in names]
+        trials = []
+        for number, name in enumerate(names):
+            job = TrialJob(
+                campaign=spec,
+                iteration=f"evaluate-{number}",
+                place=StationPlace.model_validate_json((room / f"{name}.json").read_text()),
+                keeper_socket="",
+                verifier_socket=str(room / "verifier.sock"),
+                candidate=PolicyFiles(idea=idea, code_dir=str(code_dir), checkpoint_dir=str(checkpoint_dir), sha256=""),
+                pool=SeedPool.SEARCH,
+                seeds=seeds[number :: len(names)],
+                film=False,
+                result_file="",
+            )
+            verifier = await VerifierClient.connect(room / "verifier.sock")
+            trial = Trial(job, sinks[number], verifier)
+            trial.on_episode = on_episode
+            trials.append(trial.run())
+        await asyncio.gather(*trials)
+        return [record for sink in sinks for record in sink.records]
+    finally:
+        for process in processes:
+            if process.returncode is None:
+                process.terminate()
+        await asyncio.gather(*(process.wait() for process in processes))
+        shutil.rmtree(room, ignore_errors=True)
+
+
+async def _spawn(argv: list[str], log: Path) -> asyncio.subprocess.Process:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with log.open("wb") as stream:
+        return await asyncio.create_subprocess_exec(sys.executable, *argv, stdout=stream, stderr=stream, env=environment)
+
+
+async def _ready(files: list[Path], processes: list[asyncio.subprocess.Process], room: Path) -> None:
+    deadline = time.monotonic() + READY_S
+    while not all(file.exists() for file in files):
+        dead = [process for process in processes if process.returncode is not None]
+        if dead or time.monotonic() > deadline:
+            logs = "\n".join(f"{log.name}: {log.read_text()[-600:]}" for log in sorted(room.glob("*.log")))
+            raise ServiceError(f"stations or verifier did not start within {READY_S:.0f} s; see: nightlab doctor\n{logs}")
+        await asyncio.sleep(0.05)
+
+
+def summary(records: list[EpisodeRecord], **extra: Any) -> dict[str, Any]:
+    """What `evaluate --json` prints: n, successes, unscored and the 95 % Wilson interval."""
+    from data.statistics import rate
+
+    measured = rate(records)
+    reasons: dict[str, int] = {}
+    for record in records:
+        if record.verdict.outcome.value != "success":
+            reasons[record.verdict.reason] = reasons.get(record.verdict.reason, 0) + 1
+    return {**extra, **measured.model_dump(mode="json", exclude={"schema_version"}), "failures": reasons}
+
+
+def print_summary(result: dict[str, Any], *, as_json: bool) -> None:
+    """One JSON object, or one sentence."""
+    if as_json:
+        print(json.dumps(result))
+        return
+    print(
+        f"{result['idea']} on {result['environment']}/{result['profile']}: {result['successes']} of {result['n']} succeed, "
+        f"95 % Wilson {result['wilson_low']:.3f} – {result['wilson_high']:.3f}, {result['unscored']} unscored"
+    )

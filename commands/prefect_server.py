@@ -1,0 +1,151 @@
+"""The Prefect server of a lab, in this process: uvicorn on loopback, SQLite inside the lab, writes that never lock.
+
+`python -m commands.prefect_server --home DIR --port P`. Stock Prefect 3.8.8 opens SQLite transactions as DEFERRED; those that
+read before they write fail with "database is locked" (HTTP 503) when several pools poll. Here every transaction begins IMMEDIATE,
+so writers queue on SQLite's busy timeout instead. It replaces one private method and so refuses to run on another version.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from nightlab.errors import ServiceError
+
+PINS = {"prefect": ("3.8.8", "3.8.8"), "fastapi": ("0.139", "0.151"), "sqlalchemy": ("2.0", "2.1")}
+"""First and last-but-not-included version of each package that the server was measured on (prefect: exactly)."""
+
+
+def check_versions(installed: dict[str, str] | None = None) -> None:
+    """Refuse versions with which the server starts but does not work.
+
+    Args:
+        installed: Versions by package; default: what is installed.
+
+    Raises:
+        ServiceError: naming the package and the command that installs the locked ones.
+    """
+    for package, (first, end) in PINS.items():
+        found = (installed or {}).get(package) or version(package)
+        good = found == first if first == end else _numbers(first) <= _numbers(found) < _numbers(end)
+        if not good:
+            wanted = first if first == end else f">={first},<{end}"
+            raise ServiceError(
+                f"the Prefect server needs {package} {wanted}, installed is {found}: with others its schedules stop "
+                "silently or it does not start. Install the locked versions with: make -B .venv/.nightlab-ready"
+            )
+
+
+def begin_immediate() -> None:
+    """Let every SQLite transaction of the server take the write lock at its begin."""
+    from prefect.server.database.configurations import AioSqliteConfiguration
+
+    original: Any = AioSqliteConfiguration.begin_transaction
+    if getattr(original, "immediate", False):
+        return
+
+    @asynccontextmanager
+    async def begin_transaction(self: Any, session: Any, with_for_update: bool = False) -> AsyncGenerator[Any, None]:
+        del with_for_update
+        async with original(self, session, with_for_update=True) as transaction:
+            yield transaction
+
+    begin_transaction.immediate = True  # type: ignore[attr-defined]
+    AioSqliteConfiguration.begin_transaction = begin_transaction  # type: ignore[method-assign]
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A bound TCP socket; port 0 takes a free one.
+
+    Raises:
+        ServiceError: if the port is taken.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ServiceError(
+            f"cannot serve Prefect on {host}:{port}: {error.strerror}. Free the port, or delete run/state.json in the "
+            "lab so that another one is chosen: nightlab down && nightlab up"
+        ) from None
+    return listener
+
+
+def serve(home: Path, port: int, *, ready_file: Path | None = None) -> None:
+    """Run the server until SIGTERM. Blocks.
+
+    Args:
+        home: Prefect's home: database, result storage, profiles.
+        port: TCP port on 127.0.0.1.
+        ready_file: Written with the API's URL once the server answers.
+    """
+    check_versions()
+    listener = bind("127.0.0.1", port)
+    port = listener.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    home.mkdir(parents=True, exist_ok=True)
+    os.environ.update(
+        PREFECT_HOME=str(home.resolve()),
+        PREFECT_API_URL=f"{url}/api",
+        PREFECT_UI_API_URL=f"{url}/api",
+        PREFECT_SERVER_API_HOST="127.0.0.1",
+        PREFECT_SERVER_API_PORT=str(port),
+        PREFECT_SERVER_ANALYTICS_ENABLED="false",
+        DO_NOT_TRACK="1",
+        PREFECT__SERVER_FINAL="1",
+    )
+    os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "WARNING")
+
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    begin_immediate()
+    config = uvicorn.Config(
+        create_app(), host="127.0.0.1", port=port, log_level="warning", access_log=False, timeout_keep_alive=30,
+        timeout_graceful_shutdown=3, lifespan="on",
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    if ready_file is not None:
+        startup = server.startup
+
+        async def announce(sockets: list[socket.socket] | None = None) -> None:
+            await startup(sockets)
+            partial = ready_file.with_suffix(".partial")
+            partial.write_text(f"{url}/api\n")
+            partial.rename(ready_file)
+
+        server.startup = announce  # type: ignore[method-assign]
+    listener.listen(2048)
+    server.run(sockets=[listener])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line of the module; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m commands.prefect_server", description=__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="Prefect's home, <lab>/prefect")
+    parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1; 0 = a free one")
+    parser.add_argument("--ready-file", type=Path, help="written with the API's URL once the server answers")
+    asked = parser.parse_args(arguments)
+    try:
+        serve(asked.home, asked.port, ready_file=asked.ready_file)
+    except ServiceError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
