@@ -56,8 +56,8 @@ class PushT:
     async def step(self, session: ControlSession, action: Values, *, film: bool = False) -> StepResult:
         """Run one action for one control period.
 
-        `reward` is the coverage in [0, 1] of the pose sensor, averaged over the last 5 frames. `terminated` once that is
-        at least 0.955 in 5 frames in a row; the verifier judges afterwards, from the camera.
+        `reward` is the coverage in [0, 1] of the pose sensor, averaged over the last 5 frames. `terminated` once that
+        is at least 0.955 in 5 frames in a row; the verifier judges afterwards, from the camera.
 
         """
         (observation,) = await session.step([action], film=film)

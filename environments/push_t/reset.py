@@ -6,6 +6,7 @@ be where it was asked: a person or another routine places it; the report says ho
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -16,7 +17,7 @@ from environments.push_t.start import START_KEYS, sample_start
 from environments.push_t.vision import look
 from nightlab.contracts import Lease, SimulatorAdmin, Station
 from nightlab.errors import StationError
-from nightlab.geometry import t_outline
+from nightlab.geometry import keypoint_error
 from nightlab.records import ResetReport
 
 
@@ -27,9 +28,7 @@ async def reset_station(station: Station, lease: Lease, seed: int, admin: Simula
     """
     asked, rejected = sample_start(seed)
     if admin is not None and not (spec := await station.describe()).simulated:
-        raise StationError(
-            f"teleport asked of station {spec.station_id!r}, which is real; call reset without `admin` to drive it there"
-        )
+        raise StationError(f"teleport asked of station {spec.station_id!r}, which is real; call reset without `admin`")
     begin_s = (await station.observe()).clock.station_s
     achieved: dict[str, float] = {}
     distance_px, attempts, end_s = float("inf"), 0, begin_s
@@ -51,7 +50,7 @@ async def reset_station(station: Station, lease: Lease, seed: int, admin: Simula
         achieved=achieved,
         distance=distance_px,
         simulator_shortcut=admin is not None,
-        reason=f"start missed by {distance_px:.1f} px, {START_TOLERANCE_px:g} px allowed; {_help(admin, asked)}" if missed else "",
+        reason=_reason(distance_px, admin, asked) if missed else "",
     )
 
 
@@ -71,17 +70,17 @@ async def measure(station: Station, asked: Mapping[str, float]) -> tuple[dict[st
 
 def start_distance(asked: Mapping[str, float], achieved: Mapping[str, float]) -> float:
     """The larger of: distance of the discs; mean distance of the T's corners. In px."""
-    a, b = (np.array([start[key] for key in START_KEYS]) for start in (asked, achieved))
-    corners = np.linalg.norm(t_outline(a[2:]) - t_outline(b[2:]), axis=1)
-    return float(max(np.hypot(*(a[:2] - b[:2])), corners.mean()))
+    a, b = ([start[key] for key in START_KEYS] for start in (asked, achieved))
+    return max(math.hypot(a[0] - b[0], a[1] - b[1]), keypoint_error(a[2:], b[2:]))
 
 
 def _start(agent: NDArray[np.float64], pose: NDArray[np.float64]) -> dict[str, float]:
     return dict(zip(START_KEYS, (float(v) for v in (*agent, *pose)), strict=True))
 
 
-def _help(admin: SimulatorAdmin | None, asked: Mapping[str, float]) -> str:
+def _reason(distance_px: float, admin: SimulatorAdmin | None, asked: Mapping[str, float]) -> str:
+    missed = f"start missed by {distance_px:.1f} px, {START_TOLERANCE_px:g} px allowed"
     if admin is not None:
-        return "the simulator did not obey; see the station's log"
+        return f"{missed}; the simulator did not obey, see the station's log"
     x, y, angle = asked["block_x_px"], asked["block_y_px"], asked["block_angle_rad"]
-    return f"place the T at ({x:.0f}, {y:.0f}) px, {angle:.2f} rad, and reset again"
+    return f"{missed}; place the T at ({x:.0f}, {y:.0f}) px, {angle:.2f} rad, and reset again"

@@ -70,7 +70,10 @@ def station_fault(evidence: EpisodeEvidence) -> tuple[str, tuple[Predicate, ...]
         ("station_fault", _at_most("station_faults", float(len(evidence.faults)), 0.0)),
         ("frames_missing", _at_least("frames", float(_usable(frames)), float(spec.HELD_FRAMES))),
         ("frames_missing", _at_least("observations", float(len(evidence.observations)), float(len(frames)))),
-        ("camera_black", _at_least("brightness", min((float(f.rgb.mean()) for f in frames), default=0.0), spec.BLACK_LEVEL)),
+        (
+            "camera_black",
+            _at_least("brightness", min((float(f.rgb.mean()) for f in frames), default=0.0), spec.BLACK_LEVEL),
+        ),
         ("camera_frozen", _at_least("new_frames", float(_advancing(frames)), float(len(frames)))),
     ]
     for reason, predicate in checks:
@@ -121,7 +124,12 @@ def _predicates(evidence: EpisodeEvidence, fits: Sequence[BlockFit], scores: Seq
         apart = keypoint_error(_sensed(evidence).tolist(), fits[-1].pose.tolist())
     return (
         _at_least("block_visible", visible, spec.MIN_VISIBLE_SHARE),
-        _at_most("fit_residual", residual if residual is None or math.isfinite(residual) else 1e9, spec.MAX_FIT_RESIDUAL_px, "px"),
+        _at_most(
+            "fit_residual",
+            residual if residual is None or math.isfinite(residual) else 1e9,
+            spec.MAX_FIT_RESIDUAL_px,
+            "px",
+        ),
         _at_least("coverage_held", min(scores), spec.SUCCESS_COVERAGE),
         _at_most("sensors_agree", apart, spec.SENSOR_TOLERANCE_px, "px"),
     )
@@ -132,9 +140,7 @@ def _sensed(evidence: EpisodeEvidence) -> NDArray[np.float64]:
     return np.asarray(evidence.observations[-1]["block_pose"], dtype=np.float64)
 
 
-def _failure(
-    evidence: EpisodeEvidence, fits: Sequence[BlockFit], scores: Sequence[float], failed: set[str]
-) -> str:
+def _failure(evidence: EpisodeEvidence, fits: Sequence[BlockFit], scores: Sequence[float], failed: set[str]) -> str:
     """One word of FAILURE_REASONS: the key of the failure histogram that researchers read."""
     if "coverage_held" not in failed:
         return "sensors_disagree"

@@ -1,0 +1,80 @@
+"""The frozen manifest of an environment: its start, reset, verify, limits and score code, and the lock file.
+
+    python -m environments.manifest freeze|check [ENV]
+
+Checked before each trial and when the verifier process starts; its sha256 goes into every verdict and record.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from environments import names, package_name
+from nightlab import manifest as files
+from nightlab.errors import NightlabError, TamperError, UsageError
+
+PROJECT = Path(__file__).resolve().parents[1]
+LOCK_FILE = "requirements.lock"
+SHARED = ("environments.verifier_process", "environments.manifest")
+"""Frozen with every environment: the process that runs the verifier, and this file."""
+
+
+def manifest_path(name: str) -> Path:
+    """Where an environment's manifest lies: beside its code."""
+    return _folder(name) / "manifest.json"
+
+
+def current(name: str) -> files.Hashes:
+    """Hashes of an environment's frozen files as they are now."""
+    folder, package = _folder(name), package_name(name)
+    root = folder.parents[package.count(".")]
+    modules = [f"{package}.{path.stem}" for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
+    found = files.import_closure(list(dict.fromkeys((root, PROJECT))), [package, *modules, *SHARED])
+    lock = PROJECT / LOCK_FILE
+    if not lock.is_file():
+        raise TamperError(f"{LOCK_FILE} is gone; restore it: git checkout -- {LOCK_FILE}")
+    return files.hash_files({**found, LOCK_FILE: lock})
+
+
+def freeze(name: str) -> str:
+    """Write the manifest of an environment as it is now; returns its sha256."""
+    return files.write_manifest(manifest_path(name), name, current(name))
+
+
+def check(name: str) -> str:
+    """The manifest's sha256.
+
+    Raises:
+        TamperError: a frozen file differs from the manifest; the message names it.
+        UsageError: no such environment.
+    """
+    return files.check_manifest(
+        manifest_path(name), name, current(name), fix=f"python -m environments.manifest freeze {name}"
+    )
+
+
+def _folder(name: str) -> Path:
+    found = importlib.util.find_spec(package_name(name))
+    if found is None or found.origin is None:
+        raise TamperError(f"the package {package_name(name)} of environment {name} is gone")
+    return Path(found.origin).parent
+
+
+def main(arguments: list[str]) -> int:
+    """Command line; returns the exit status."""
+    try:
+        if not arguments or arguments[0] not in ("freeze", "check") or len(arguments) > 2:
+            raise UsageError("usage: python -m environments.manifest freeze|check [ENV]")
+        act = freeze if arguments[0] == "freeze" else check
+        for name in arguments[1:] or names():
+            print(f"{name} {act(name)}")
+    except NightlabError as error:
+        print(f"nightlab: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
