@@ -127,7 +127,5 @@ def check_manifest(path: Path, subject: str, hashes: Mapping[str, str], *, fix: 
             f"Undo the change, or, if it is meant, freeze it anew: {fix}"
         )
     if stated != total_hash(frozen):
-        raise TamperError(
-            f"manifest {path} of {subject} was edited by hand: its sha256 is not that of its files; {fix}"
-        )
+        raise TamperError(f"manifest {path} of {subject} was edited by hand; to write it: {fix}")
     return stated

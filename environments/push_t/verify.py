@@ -21,9 +21,12 @@ from nightlab.contracts import EpisodeEvidence, Frame
 from nightlab.geometry import GOAL_POSE, coverage, keypoint_error, t_touches_wall
 from nightlab.records import Outcome, Predicate, Verdict
 
+NO_FIT_px = 1e9
+"""Stands for an infinite residual, which JSON has not."""
+
 
 class PushTVerifier:
-    """Implements `nightlab.contracts.Verifier`. Keeps no state between episodes: the same evidence, the same verdict."""
+    """Implements `nightlab.contracts.Verifier`. Without state: the same evidence, the same verdict."""
 
     def __init__(self, manifest_sha256: str = "") -> None:
         self.manifest_sha256 = manifest_sha256
@@ -66,14 +69,12 @@ class PushTVerifier:
 def station_fault(evidence: EpisodeEvidence) -> tuple[str, tuple[Predicate, ...]] | None:
     """A fault of the station that makes the evidence worthless: reason and the predicate that failed, or None."""
     frames = evidence.frames
+    brightness = min((float(frame.rgb[::8, ::8].mean()) for frame in frames), default=0.0)
     checks = [
         ("station_fault", _at_most("station_faults", float(len(evidence.faults)), 0.0)),
         ("frames_missing", _at_least("frames", float(_usable(frames)), float(spec.HELD_FRAMES))),
         ("frames_missing", _at_least("observations", float(len(evidence.observations)), float(len(frames)))),
-        (
-            "camera_black",
-            _at_least("brightness", min((float(f.rgb.mean()) for f in frames), default=0.0), spec.BLACK_LEVEL),
-        ),
+        ("camera_black", _at_least("brightness", brightness, spec.BLACK_LEVEL)),
         ("camera_frozen", _at_least("new_frames", float(_advancing(frames)), float(len(frames)))),
     ]
     for reason, predicate in checks:
@@ -118,18 +119,13 @@ def _predicates(evidence: EpisodeEvidence, fits: Sequence[BlockFit], scores: Seq
     """The conditions of success that the T itself must meet."""
     seen_in_all = len(fits) == len(evidence.frames)
     visible = min(fit.visible_share for fit in fits) if seen_in_all else 0.0
-    residual = max(fit.residual_px for fit in fits) if seen_in_all else None
+    residual = min(max(fit.residual_px for fit in fits), NO_FIT_px) if seen_in_all else None
     apart = None
     if fits:
         apart = keypoint_error(_sensed(evidence).tolist(), fits[-1].pose.tolist())
     return (
         _at_least("block_visible", visible, spec.MIN_VISIBLE_SHARE),
-        _at_most(
-            "fit_residual",
-            residual if residual is None or math.isfinite(residual) else 1e9,
-            spec.MAX_FIT_RESIDUAL_px,
-            "px",
-        ),
+        _at_most("fit_residual", residual, spec.MAX_FIT_RESIDUAL_px, "px"),
         _at_least("coverage_held", min(scores), spec.SUCCESS_COVERAGE),
         _at_most("sensors_agree", apart, spec.SENSOR_TOLERANCE_px, "px"),
     )

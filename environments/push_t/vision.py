@@ -42,7 +42,7 @@ MIN_AREA_px2 = 1500.0
 
 @dataclass(frozen=True, slots=True)
 class BlockFit:
-    """The T in one frame. `pose` is (x, y, angle) in px, px, rad: gym-pusht's body frame, as the pose sensor gives it."""
+    """The T in one frame. `pose` is (x, y, angle) px, px, rad of its body frame, as the pose sensor gives it."""
 
     pose: Floats
     visible_share: float
@@ -65,8 +65,8 @@ def _unmixing() -> Floats:
     """(2, 4): rows map (r, g, b, 1) to 255 times the share of the T, and of the disc."""
     colours = np.array([PAPER_RGB, GOAL_RGB, AGENT_RGB, BLOCK_RGB], dtype=np.float64)
     shares = np.array([[0, 0], [0, 0], [0, 255], [255, 0]], dtype=np.float64)
-    weights: Floats = np.linalg.solve(np.column_stack([colours, np.ones(4)]), shares).T
-    return weights
+    weights = np.linalg.solve(np.column_stack([colours, np.ones(4)]), shares).T
+    return np.asarray(weights, dtype=np.float64)
 
 
 def shares(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -160,7 +160,7 @@ def _refine(share: NDArray[np.uint8], pose: Floats, reach_px: float, tap_px: flo
 
 
 def fit_block(share: NDArray[np.uint8], near: Floats | None = None) -> BlockFit | None:
-    """Fit the T to the share of it in each pixel; `near` = pose of an earlier frame to begin from. None: not visible."""
+    """Fit the T to the share of it in each pixel; `near`: pose of an earlier frame. None: not visible."""
     best: BlockFit | None = None
     for guess in itertools.chain([] if near is None else [near], _guesses(share)):
         fit = BlockFit(np.array(guess), 0.0, math.inf)

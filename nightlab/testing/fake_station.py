@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from nightlab.contracts import Frame, Observation, Values, World
+from nightlab.contracts import Frame, Lease, Observation, Values, World
 from nightlab.errors import LeaseError, SafetyError, StationError
 from nightlab.records import Clock, LimitsSpec, StationSpec, StepFlags
 
@@ -88,9 +88,10 @@ class FakeStation:
         values = self.world.observe()
         return Observation(self._ticks, self._clock(), values, dict(executed or {}), flags or StepFlags())
 
-    def _check(self, lease: FakeLease) -> None:
-        if self.holder is not lease:
-            raise LeaseError(f"{lease.holder} does not hold the lease of {self._spec.station_id}; take it with lease()")
+    def _check(self, lease: Lease) -> FakeLease:
+        if self.holder is None or self.holder is not lease:
+            raise LeaseError(f"this lease of {self._spec.station_id} was given back; take one with lease()")
+        return self.holder
 
     async def describe(self) -> StationSpec:
         """The world's spec at speed 0 (max)."""
@@ -115,13 +116,12 @@ class FakeStation:
         return self._observe()
 
     @asynccontextmanager
-    async def control(self, lease: FakeLease, label: str = "") -> AsyncIterator[FakeSession]:
+    async def control(self, lease: Lease, label: str = "") -> AsyncIterator[FakeSession]:
         """A control stream."""
         self._enter("control")
-        self._check(lease)
-        yield FakeSession(self, lease, label)
+        yield FakeSession(self, self._check(lease), label)
 
-    async def move_to_pose(self, lease: FakeLease, pose: Sequence[float], *, arm: str = "") -> Observation:
+    async def move_to_pose(self, lease: Lease, pose: Sequence[float], *, arm: str = "") -> Observation:
         """Step the world towards `pose` (the first action channel) for 20 control periods."""
         self._enter("move_to_pose")
         self._check(lease)
@@ -130,22 +130,22 @@ class FakeStation:
             self.advance(action)
         return self._observe(action)
 
-    async def home(self, lease: FakeLease) -> Observation:
+    async def home(self, lease: Lease) -> Observation:
         """Does nothing."""
         self._enter("home")
         self._check(lease)
         return self._observe()
 
-    async def grasp(self, lease: FakeLease, *, width_m: float, force_N: float, arm: str = "") -> Observation:
+    async def grasp(self, lease: Lease, *, width_m: float, force_N: float, arm: str = "") -> Observation:
         """No gripper."""
         raise self._unsupported("grasp")
 
-    async def release(self, lease: FakeLease, *, arm: str = "") -> Observation:
+    async def release(self, lease: Lease, *, arm: str = "") -> Observation:
         """No gripper."""
         raise self._unsupported("release")
 
     async def apply_force(
-        self, lease: FakeLease, wrench: Sequence[float], *, duration_s: float, arm: str = ""
+        self, lease: Lease, wrench: Sequence[float], *, duration_s: float, arm: str = ""
     ) -> Observation:
         """No force control."""
         raise self._unsupported("apply_force")
