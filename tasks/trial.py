@@ -15,7 +15,9 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from data.judge import SearchVerdict, judge_search
 from data.keeper_client import KeeperClient
@@ -30,6 +32,7 @@ from robots.admin import AdminClient
 from robots.client import StationClient
 from tasks.episode import RawEpisode, run_episode
 from tasks.trial_job import PolicyFiles, TrialJob, TrialResult
+from tasks.trial_sink import TrialSink
 
 STATION_ATTEMPTS = 3
 """How often the same seed is run again after a station's fault before it stays UNSCORED."""
@@ -40,11 +43,12 @@ STATION_WAIT_S = 45.0
 class Trial:
     """One job, from lease to release."""
 
-    def __init__(self, job: TrialJob, keeper: KeeperClient, verifier: VerifierClient) -> None:
+    def __init__(self, job: TrialJob, keeper: TrialSink, verifier: VerifierClient) -> None:
         self.job = job
         self.keeper = keeper
         self.verifier = verifier
         self.environment = make(job.campaign.environment)
+        self.on_episode: Callable[[dict[str, Any]], None] = lambda line: print(json.dumps(line), flush=True)
         self.manifest_sha256 = ""
         self.episodes = 0
         self.unscored = 0
@@ -218,7 +222,7 @@ class Trial:
             "end": raw.end.value,
             "n": self.episodes,
         }
-        print(json.dumps(line), flush=True)
+        self.on_episode(line)
 
     def _record(self, raw: RawEpisode, files: PolicyFiles, verdict: Verdict) -> EpisodeRecord:
         seed = self.job.station_seed if self.job.station_seed is not None else self.job.place.station_seed

@@ -1,0 +1,251 @@
+"""`nightlab run`: start the lab, run a campaign to its end, write the report, and stop every process again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nightlab.errors import LabError, ServiceError, UsageError
+from nightlab.records import CampaignSpec, LabConfig, StationConfig
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from data.lab import Lab
+
+STALL_S = 180.0
+"""Without any event for so long (and no flow run alive) the campaign is given up."""
+
+
+def run(
+    environment: Annotated[str, typer.Argument(help="Environment to solve, e.g. push_t")],
+    stations: Annotated[int, typer.Option(help="Simulated stations")] = 2,
+    researcher: Annotated[str, typer.Option(help="offline, scripted:FILE or command:PROGRAM")] = "offline",
+    profile: Annotated[str, typer.Option(help="nominal, real, hard, or a YAML file")] = "nominal",
+    speed: Annotated[str, typer.Option(help="Times real time, or max")] = "10",
+    budget: Annotated[str, typer.Option(help="Wall time, e.g. 10m")] = "10m",
+    robot_budget: Annotated[str, typer.Option(help="Station time over all stations, e.g. 2h")] = "",
+    target: Annotated[float, typer.Option(help="Held-out Wilson lower bound that counts as solved")] = 0.95,
+    lab: Annotated[Path, typer.Option(help="Lab directory")] = Path("lab"),
+    seed: Annotated[int, typer.Option(help="Campaign seed")] = 0,
+    held_out: Annotated[int, typer.Option(help="Held-out episodes of the final measurement")] = 400,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON at the end")] = False,
+) -> None:
+    """Run a campaign; an unfinished one in the lab is continued."""
+    from environments import make
+
+    make(environment)
+    spec = CampaignSpec(
+        environment=environment,
+        stations=check_stations(stations),
+        researcher=researcher,
+        profile=profile,
+        speed=read_speed(speed),
+        budget_s=read_duration(budget),
+        robot_budget_s=read_duration(robot_budget) if robot_budget else None,
+        target=check_target(target),
+        seed=seed,
+        held_out_n=held_out,
+    )
+    from agents import make_researcher
+    from robots.profiles import load_profile
+
+    load_profile(profile)
+    make_researcher(researcher, seed=seed)
+    asyncio.run(_run(lab, spec, as_json=as_json))
+
+
+def check_stations(stations: int) -> int:
+    """1 … 64."""
+    if not 1 <= stations <= 64:
+        raise UsageError(f"--stations {stations}: a campaign needs 1 to 64 stations. Try: --stations 2")
+    return stations
+
+
+def check_target(target: float) -> float:
+    """Strictly between 0 and 1."""
+    if not 0 < target < 1:
+        raise UsageError(f"--target {target}: a success rate between 0 and 1 is needed. Try: --target 0.95")
+    return target
+
+
+def read_speed(text: str) -> float:
+    """`max` as 0, else a positive factor."""
+    if text == "max":
+        return 0.0
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = -1.0
+    if not 0 < speed <= 1000:
+        raise UsageError(f"--speed {text!r}: a factor above 0 (1 = real time) or max is needed. Try: --speed 10")
+    return speed
+
+
+def read_duration(text: str) -> float:
+    """`90`, `90s`, `10m` or `2h` in seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    if not match or float(match[1]) <= 0:
+        raise UsageError(f"duration {text!r}: a positive number with s, m or h is needed. Try: --budget 10m")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def open_lab(path: Path, spec: CampaignSpec) -> Lab:
+    """Open the lab, or create it with the campaign's stations. A finished lab gets the stations the campaign asks for."""
+    from data.lab import Lab
+
+    config = LabConfig(
+        environment=spec.environment,
+        stations=tuple(
+            StationConfig(
+                station=f"robot-{number}", world=spec.environment, profile=spec.profile, speed=spec.speed,
+                station_seed=1000 * spec.seed + number,
+            )
+            for number in range(1, spec.stations + 1)
+        ),
+    )  # fmt: skip
+    if not Lab.exists(path):
+        return Lab.create(path, config)
+    lab = Lab.open(path)
+    if lab.config.stations != config.stations:
+        if unfinished(lab) is not None:
+            raise LabError(
+                f"the lab {path} has an unfinished campaign on other stations ({_describe(lab.config)}); "
+                f"asked was {_describe(config)}. Continue it with the same options, or use another --lab DIR"
+            )
+        lab.write_config(config)
+    return lab
+
+
+def _describe(config: LabConfig) -> str:
+    first = config.stations[0]
+    return f"{len(config.stations)} × {first.world}/{first.profile} at {first.speed:g}×, seed {first.station_seed // 1000}"
+
+
+def unfinished(lab: Lab) -> CampaignSpec | None:
+    """The latest campaign of the lab if it has not ended."""
+    from data.ledger import LedgerReader
+
+    reader = LedgerReader(lab.ledger_path)
+    started = reader.events(kind="campaign_started")
+    ended = {event.campaign for event in reader.events(kind="campaign_ended")}
+    if started and started[-1].campaign not in ended:
+        return CampaignSpec.model_validate(started[-1].data)
+    return None
+
+
+async def _run(path: Path, spec: CampaignSpec, *, as_json: bool) -> None:
+    from rich.console import Console
+
+    from commands.down import stop_lab
+    from commands.up import start_lab
+    from data.report import write_report
+    from data.report_data import report
+
+    console = Console(stderr=as_json)
+    begin_s = time.time()
+    lab = open_lab(path, spec)
+    old = unfinished(lab)
+    if old is not None:
+        console.print(f"continuing campaign {old.campaign} of {path}")
+        spec = old
+    was_running = start_lab(lab.path, say=console.print)
+    state = json.loads(lab.state_path.read_text())
+    try:
+        spec = await _campaign(lab, spec, state["ui_url"], console)
+        from data.keeper_client import KeeperClient
+
+        console.print("writing down the last episodes …")
+        keeper = KeeperClient(lab.keeper_socket)
+        try:
+            await keeper.flush(600.0)
+        finally:
+            await keeper.close()
+        page = write_report(lab, spec.campaign)
+        result = report(lab, spec.campaign)
+    finally:
+        if not was_running:
+            stop_lab(lab.path, say=console.print)
+    if as_json:
+        print(json.dumps(result))
+    else:
+        _tell(console, lab.path, page, result, time.time() - begin_s)
+
+
+async def _campaign(lab: Lab, spec: CampaignSpec, ui_url: str, console: Console) -> CampaignSpec:
+    """Ask Prefect for the campaign, follow it in the ledger, return its spec with its name."""
+    from commands.environment import adopt, service_environment
+    from commands.live import LiveView
+
+    adopt(service_environment(lab.path, state_api_url(lab)))
+    from commands.deployments import start_run
+    from data.keeper_client import KeeperClient
+
+    keeper = KeeperClient(lab.keeper_socket)
+    spec = await keeper.start_campaign(spec)
+    await keeper.close()
+    run_id = await start_run("campaign/campaign", {"spec": spec.model_dump(mode="json")})
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, stop.set)
+    with LiveView(lab.ledger_path, spec.campaign, spec, ui_url, console) as view:
+        checked_s = time.monotonic()
+        while not stop.is_set():
+            state = view.update()
+            if state.ended_reason is not None:
+                return spec
+            if time.monotonic() - checked_s > 5.0:
+                checked_s = time.monotonic()
+                await _still_running(run_id, lab)
+            await asyncio.sleep(0.25)
+    raise LabError(f"stopped by a signal; nothing is lost. Continue with the same command, or see: nightlab status --lab {lab.path}")
+
+
+async def _still_running(run_id: Any, lab: Lab) -> None:
+    """Raise if the campaign's flow run ended without an end in the ledger."""
+    import httpx
+    from prefect.client.orchestration import get_client
+
+    try:
+        async with get_client() as client:
+            flow_run = await client.read_flow_run(run_id)
+    except (httpx.HTTPError, OSError):
+        return  # the supervisor restarts the server
+    if flow_run.state is not None and flow_run.state.is_final() and unfinished(lab) is not None:
+        raise ServiceError(
+            f"the campaign's flow run ended {flow_run.state.name}: {flow_run.state.message}. See run/logs/fleet.log of the lab; "
+            "nothing is lost: run the same command again to continue"
+        )
+
+
+def state_api_url(lab: Lab) -> str:
+    """Prefect's API address, as the supervisor wrote it."""
+    return str(json.loads(lab.state_path.read_text())["api_url"])
+
+
+def _tell(console: Console, lab: Path, page: Path, result: dict[str, Any], wall_s: float) -> None:
+    """The end of a run: what came out, where the report is, how to look again."""
+    held = result["held_out"]
+    best = result["best"]
+    console.rule("solved" if result["solved"] else "not solved")
+    console.print(
+        f"baseline  {result['baseline']['successes']} of {result['baseline']['n']} succeed\n"
+        f"best      {best['idea']}: held out {held['successes']} of {held['n']} succeed, "
+        f"95 % Wilson {held['wilson_low']:.3f} – {held['wilson_high']:.3f}\n"
+        f"ideas     {result['kept']} kept, {result['reverted']} reverted, {result['inconclusive']} inconclusive\n"
+        f"robots    busy {_percent(result['mru'])} of the time; {result['episodes']} episodes; all took {wall_s:.0f} s"
+    )
+    console.print(f"report    {page}", soft_wrap=True)
+    console.print(f"again     nightlab report --lab {lab}   ·   nightlab tree --lab {lab}   ·   Prefect UI: nightlab up --lab {lab}", soft_wrap=True)
+
+
+def _percent(value: float | None) -> str:
+    return "unknown part" if value is None else f"{value:.0%}"
