@@ -8,7 +8,7 @@ Two stages, on seeds that candidate and incumbent share (see `data/pairs.py` for
    `ALPHA_KEEP`, wins ≥ losses on the fresh seeds, and at least as many successes as the incumbent, fresh and overall.
 
 Steps never outvote success: a candidate whose evidence rests on shorter episodes needs every planned pair and may not
-have lost a single success. Under no difference the whole procedure keeps at most 5 % (tests/data/test_judge_error_rates.py).
+have lost a single success. Under no difference the whole procedure keeps at most 5 %: tests/data/test_judge_errors.py.
 """
 
 from __future__ import annotations
@@ -52,23 +52,23 @@ class ConfirmVerdict(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
-def judge_search(pairs: Sequence[Pair], *, search_n: int = 20) -> SearchVerdict:
-    """The search stage after `pairs`, in the order of the plan's seeds; CONTINUE below `MIN_PAIRS`."""
+def judge_search(pairs: Sequence[Pair], *, search_n: int = 20, last: bool = False) -> SearchVerdict:
+    """The search stage after `pairs`, in the order of the plan's seeds; CONTINUE below `MIN_PAIRS`.
+
+    Args:
+        pairs: the pairs so far.
+        search_n: pairs at most.
+        last: no further pair will come (pairs may be fewer than `search_n` when some were unscored).
+    """
     if len(pairs) < MIN_PAIRS:
-        return SearchVerdict.CONTINUE
+        return SearchVerdict.INCONCLUSIVE if last else SearchVerdict.CONTINUE
     t = tally(pairs)
-    done = t.n >= max(search_n, MIN_PAIRS)
-    if min(sign_test(t.losses, t.wins), sign_test(t.success_losses, t.success_wins)) <= ALPHA_LOOK:
-        return SearchVerdict.REVERT
-    if sign_test(t.wins, t.losses) <= ALPHA_LOOK and t.success_wins >= t.success_losses:
-        if sign_test(t.solid_wins, t.solid_losses) <= ALPHA_LOOK:
-            return SearchVerdict.PROMISING
-        if t.success_losses == 0 and done:
-            return SearchVerdict.PROMISING
-        if t.success_losses == 0:
-            return SearchVerdict.CONTINUE
+    done = last or t.n >= search_n
+    clear = _clear(t, done=done)
+    if clear is not None:
+        return clear
     if done or t.identical == t.n or _futile(t, search_n):
-        worse = sign_test(t.losses, t.wins) <= ALPHA_REVERT or sign_test(t.success_losses, t.success_wins) <= ALPHA_REVERT
+        worse = min(sign_test(t.losses, t.wins), sign_test(t.success_losses, t.success_wins)) <= ALPHA_REVERT
         return SearchVerdict.REVERT if worse else SearchVerdict.INCONCLUSIVE
     return SearchVerdict.CONTINUE
 
@@ -95,12 +95,16 @@ def judge_confirm(search: Sequence[Pair], confirm: Sequence[Pair], *, confirm_n:
 
 
 def search_prefix(pairs: Sequence[Pair], *, search_n: int = 20) -> tuple[SearchVerdict, Sequence[Pair]]:
-    """The first verdict other than CONTINUE and the pairs it rests on; CONTINUE with all pairs if there is none yet."""
-    for n in range(MIN_PAIRS, len(pairs) + 1):
-        verdict = judge_search(pairs[:n], search_n=search_n)
-        if verdict is not SearchVerdict.CONTINUE:
-            return verdict, pairs[:n]
-    return SearchVerdict.CONTINUE, pairs
+    """What the finished search stage came to, and the pairs that it rests on.
+
+    The first clear look counts (REVERT or PROMISING); without one, all pairs. Giving up early as futile is the trial's
+    own affair: where it went on, it had more seeds planned.
+    """
+    for n in range(MIN_PAIRS, len(pairs)):
+        clear = _clear(tally(pairs[:n]), done=n >= search_n)
+        if clear is not None:
+            return clear, pairs[:n]
+    return judge_search(pairs, search_n=search_n, last=True), pairs
 
 
 def judge_final(
@@ -131,12 +135,12 @@ def judge_final(
         decision, fresh, reason, beats = _confirmed(used, confirm, confirm_n, stale, against)
     elif verdict is SearchVerdict.REVERT:
         decision, reason = Decision.REVERT, f"worse than {against}"
-    elif verdict is SearchVerdict.INCONCLUSIVE:
+    elif len(used) < MIN_PAIRS:
+        decision, reason = Decision.INCONCLUSIVE, f"too few pairs with {against} to decide (at least {MIN_PAIRS})"
+    else:
         decision = Decision.INCONCLUSIVE
         same = tally(used).identical == len(used)
         reason = f"behaves exactly like {against}" if same else f"no clear difference from {against}"
-    else:
-        decision, reason = Decision.INCONCLUSIVE, f"only {len(search)} pairs with {against}: too few to decide"
     pairs = [*used, *fresh]
     t = tally(pairs)
     failures = Counter(p.candidate.reason or "failed" for p in pairs if p.candidate.outcome is not Outcome.SUCCESS)
@@ -173,6 +177,16 @@ def _confirmed(
     if verdict is ConfirmVerdict.INCONCLUSIVE:
         return Decision.INCONCLUSIVE, fresh, f"promising, but {len(fresh)} fresh seeds did not confirm it", False
     return Decision.INCONCLUSIVE, fresh, f"promising, but only {len(fresh)} fresh seeds were run", False
+
+
+def _clear(t: Tally, *, done: bool) -> SearchVerdict | None:
+    """REVERT or PROMISING where one look is clear, else None."""
+    if min(sign_test(t.losses, t.wins), sign_test(t.success_losses, t.success_wins)) <= ALPHA_LOOK:
+        return SearchVerdict.REVERT
+    if sign_test(t.wins, t.losses) > ALPHA_LOOK or t.success_wins < t.success_losses:
+        return None
+    solid = sign_test(t.solid_wins, t.solid_losses) <= ALPHA_LOOK
+    return SearchVerdict.PROMISING if solid or (done and t.success_losses == 0) else None
 
 
 def _futile(t: Tally, search_n: int) -> bool:

@@ -58,8 +58,8 @@ class Level(IntEnum):
 def compare(pair: Pair) -> tuple[int, Level]:
     """Lexicographic comparison: (sign, level); sign is +1 if the candidate is better, -1 if worse, 0 for a tie.
 
-    First success; then the verifier's score (a difference above `SCORE_MARGIN`); then, only if both succeeded, the number
-    of steps (a difference above `STEPS_MARGIN` of the longer episode; fewer is better).
+    First success; then the verifier's score (a difference above `SCORE_MARGIN`); then, only if both succeeded, the
+    number of steps (a difference above `STEPS_MARGIN` of the longer episode; fewer is better).
     """
     ours, theirs = pair.candidate, pair.incumbent
     succeeded = ours.outcome is Outcome.SUCCESS, theirs.outcome is Outcome.SUCCESS

@@ -101,8 +101,8 @@ def max_failures(n: int, target: float) -> int:
 def pass_probability(successes: int, n: int, planned_n: int, target: float) -> float:
     """Chance that `planned_n` fresh episodes reach `target` (Wilson low), after `successes` of `n`.
 
-    The failure probability has the posterior Beta(1 + failures, 1 + successes) (uniform prior), so the failures among the
-    planned episodes are beta-binomial: P(X ≤ max_failures).
+    The failure probability has the posterior Beta(1 + failures, 1 + successes) (uniform prior), so the failures among
+    the planned episodes are beta-binomial: P(X ≤ max_failures).
     """
     a, b = 1 + n - successes, 1 + successes
     log_norm = _log_beta(a, b)

@@ -1,0 +1,343 @@
+"""What a station does next: baseline, search, qualification, held-out measurement. Pure, but for drawing seeds.
+
+The campaign goes through phases that every claim finds out anew from the state:
+
+1. BASELINE: the template on `baseline_n` search seeds, shared out over the stations.
+2. SEARCH: trials of new ideas. A station whose ideas are still thinking gets a little REEVALUATE work meanwhile.
+3. REEVALUATE: an incumbent that looks solved runs more search seeds until a held-out draw would probably pass.
+4. HELD_OUT: fresh seeds on stations sampled anew, in chunks, claimed by whichever station is free. Futile draws stop
+   and the search goes on, with longer trials.
+5. When the time left is just enough: a final HELD_OUT draw of the incumbent, whatever it is worth.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from data.campaign_state import CampaignState, WorkState, work_key
+from data.held_out import HeldOutDraw
+from data.statistics import pass_probability
+from data.trial_plan import Draw, TrialPlan, judge_trial, search_block, search_pairs, trial_plan
+from nightlab.records import Outcome, SeedPool, Work, WorkKind
+
+__all__ = ["Draw", "ScheduleSettings", "TrialPlan", "judge_trial", "next_work", "stop_trial", "trial_plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleSettings:
+    """Numbers of the schedule, tuned with benchmarks/search_simulation.py."""
+
+    qualify_n: int = 60
+    """Search episodes that an incumbent must have before a held-out draw."""
+    qualify_most_n: int = 160
+    """An incumbent that needs more episodes than this to look solved needs a better idea instead."""
+    qualify_probability: float = 0.7
+    """Predicted chance of passing that opens a held-out draw."""
+    promising_probability: float = 0.2
+    """Predicted chance of passing from which the incumbent is worth qualifying."""
+    chunk_n: int = 25
+    """Held-out episodes per claim at most."""
+    reevaluate_n: int = 12
+    """Qualification episodes per claim at most."""
+    filler_n: int = 4
+    """Episodes of filler work."""
+    overhead: float = 1.12
+    """Wall time of work over the sum of its episodes."""
+    reserve_s: float = 8.0
+    """Wall seconds kept for the end of the campaign."""
+    final_share: float = 0.5
+    """The final measurement takes at most this share of the budget."""
+    most_claims: int = 3
+    """How often the same work is handed out when its station's flow keeps dying."""
+    lost_s: float = 120.0
+    """Silence of a station after which others take over its evaluations."""
+    final_small_n: int = 100
+    """Size of the final draw of an incumbent that succeeds in less than half of its episodes."""
+
+
+DEFAULTS = ScheduleSettings()
+
+
+def next_work(
+    state: CampaignState,
+    station: str,
+    now_s: float,
+    draw: Draw,
+    *,
+    first_idea: int = 1,
+    first_evaluation: int = 1,
+    settings: ScheduleSettings = DEFAULTS,
+) -> Work:
+    """The next work of a station.
+
+    Args:
+        state: the campaign so far; claims that the caller has handed out must be applied to it.
+        station: who asks.
+        now_s: wall time, seconds since the epoch.
+        draw: draws fresh seeds; called for SEARCH (purpose `search`), HELD_OUT and STATION.
+        first_idea: lowest idea number that is free in the lab.
+        first_evaluation: lowest evaluation number that is free in the lab.
+        settings: numbers of the schedule.
+    """
+    desk = _Desk(state, station, now_s, draw, first_idea, first_evaluation, settings)
+    reason = state.stop_reason(now_s)
+    if reason:
+        return desk.idle(WorkKind.STOP, reason)
+    for ask in (desk.again, desk.baseline, desk.held_out, desk.qualification, desk.filler):
+        work = ask()
+        if work is not None:
+            return work
+    return desk.search()
+
+
+def stop_trial(state: CampaignState, iteration: str, now_s: float) -> str:
+    """Why running work should stop before its next episode; empty to go on.
+
+    Asked between episodes: the budget is over, the campaign is solved, or its held-out draw is futile.
+    """
+    reason = state.stop_reason(now_s)
+    if reason:
+        return reason
+    for draw in state.draws.values():
+        if draw.owns(iteration) and not draw.open:
+            return f"held-out draw {draw.number} can no longer pass: {draw.failures} failures"
+    return ""
+
+
+class _Desk:
+    """One claim being answered."""
+
+    def __init__(
+        self,
+        state: CampaignState,
+        station: str,
+        now_s: float,
+        draw: Draw,
+        first_idea: int,
+        first_evaluation: int,
+        settings: ScheduleSettings,
+    ) -> None:
+        self.state, self.station, self.now_s, self.draw, self.settings = state, station, now_s, draw, settings
+        names = [work.work.iteration for work in state.works.values()] + list(state.ideas)
+        self._idea = _next_number("I", names, first_idea)
+        self._evaluation = _next_number("E", names, first_evaluation)
+
+    @property
+    def stations(self) -> int:
+        return max(self.state.spec.stations, 1)
+
+    @property
+    def mine(self) -> list[WorkState]:
+        return [work for work in self.state.running if work.work.station == self.station]
+
+    # The phases --------------------------------------------------------------------------------------------------
+
+    def again(self) -> Work | None:
+        """Work of this station whose flow died: the same iteration, which finds its finished stages and episodes."""
+        for work in self.state.works.values():
+            mine = work.orphaned and not work.ended and work.work.station == self.station
+            if mine and work.claims < self.settings.most_claims:
+                return work.work
+        return None
+
+    def baseline(self) -> Work | None:
+        spec, state = self.state.spec, self.state
+        if state.incumbent != state.baseline or any(work.work.kind is WorkKind.BASELINE for work in self.mine):
+            return None
+        block = search_block(state, max(spec.baseline_n, search_pairs(state)), self.draw)
+        open_seeds = self._open_seeds(block[: spec.baseline_n])
+        if not open_seeds:
+            return None
+        share = math.ceil(spec.baseline_n / self.stations)
+        first = work_key(state.baseline, self.station) not in state.works
+        return self._evaluate(
+            WorkKind.BASELINE,
+            state.baseline,
+            SeedPool.SEARCH,
+            open_seeds[:share],
+            iteration=state.baseline if first else "",
+            reason="where the search starts from",
+        )
+
+    def held_out(self) -> Work | None:
+        state, settings = self.state, self.settings
+        latest = state.held_out
+        if latest is not None and latest.open:
+            return self._chunk(latest) or self._wait("the held-out draw is being finished")
+        planned = self._final_n()
+        if self.now_s >= state.deadline_wall_s - self._held_out_s(planned) - settings.reserve_s:
+            final = HeldOutDraw(self._draw_number(), state.incumbent, planned, state.spec.target, final=True)
+            return self._chunk(final)
+        if self._qualified() and not self._failed_before():
+            spec = state.spec
+            return self._chunk(HeldOutDraw(self._draw_number(), state.incumbent, spec.held_out_n, spec.target))
+        return None
+
+    def qualification(self) -> Work | None:
+        if self._failed_before() or self._chance() < self.settings.promising_probability:
+            return None
+        rate = self.state.rate(self.state.incumbent)
+        needed = self._needed_n() - rate.n
+        if needed <= 0 or self._needed_n() > self.settings.qualify_most_n:
+            return None
+        block = search_block(self.state, self._needed_n() + len(self._busy()), self.draw)
+        left = needed - len(self._busy())
+        if left <= 0:
+            likely = self._chance() >= 0.4 and any(work.work.kind is not WorkKind.SEARCH for work in self.mine)
+            return self._wait("the incumbent is being qualified") if likely else None
+        size = min(self.settings.reevaluate_n, max(4, math.ceil(left / self.stations)))
+        seeds = self._open_seeds(block)[:size]
+        if len(seeds) < size:
+            seeds += self._open_seeds(search_block(self.state, len(self.state.search_block) + size, self.draw))[
+                len(seeds) : size
+            ]
+        return self._evaluate(
+            WorkKind.REEVALUATE, self.state.incumbent, SeedPool.SEARCH, seeds, reason="does the incumbent qualify?"
+        )
+
+    def filler(self) -> Work | None:
+        thinking = [w for w in self.mine if w.work.kind is WorkKind.SEARCH and w.stage not in _AT_THE_ROBOT]
+        if not thinking or len(thinking) < len(self.mine):
+            return None
+        block = search_block(self.state, len(self.state.search_block), self.draw)
+        seeds = self._open_seeds(block)[: self.settings.filler_n]
+        if len(seeds) < self.settings.filler_n:
+            block = search_block(self.state, len(block) + self.settings.filler_n, self.draw)
+            seeds = self._open_seeds(block)[: self.settings.filler_n]
+        return self._evaluate(
+            WorkKind.REEVALUATE, self.state.incumbent, SeedPool.SEARCH, seeds, reason="while the researcher thinks"
+        )
+
+    def search(self) -> Work:
+        return Work(
+            kind=WorkKind.SEARCH,
+            campaign=self.state.spec.campaign,
+            iteration=f"I{self._idea}",
+            station=self.station,
+            parent=self.state.incumbent,
+            reason="a new idea",
+        )
+
+    def idle(self, kind: WorkKind, reason: str, wait_s: float = 0.0) -> Work:
+        campaign = self.state.spec.campaign
+        return Work(kind=kind, campaign=campaign, station=self.station, reason=reason, wait_s=wait_s)
+
+    # What they need ----------------------------------------------------------------------------------------------
+
+    def _wait(self, reason: str) -> Work:
+        return self.idle(WorkKind.WAIT, reason, wait_s=0.5)
+
+    def _evaluate(
+        self, kind: WorkKind, idea: str, pool: SeedPool, seeds: Iterable[int], *, iteration: str = "", reason: str = ""
+    ) -> Work:
+        return Work(
+            kind=kind,
+            campaign=self.state.spec.campaign,
+            iteration=iteration or f"E{self._evaluation}",
+            station=self.station,
+            idea=idea,
+            pool=pool,
+            seeds=tuple(seeds),
+            reason=reason,
+        )
+
+    def _chunk(self, held: HeldOutDraw) -> Work | None:
+        """The next chunk of a draw; None when all of it is handed out."""
+        missing = [*held.missing, *self._lost(held)]
+        left = len(missing) + held.undrawn
+        if not left:
+            return None
+        size = min(self.settings.chunk_n, max(4, math.ceil(left / (3 * self.stations))), left)
+        seeds = missing[:size]
+        if len(seeds) < size:
+            seeds += self.draw(SeedPool.HELD_OUT, size - len(seeds), f"held_out {held.number}")
+        reason = f"held-out draw {held.number}: {held.planned_n} fresh seeds" + (", final" if held.final else "")
+        work = self._evaluate(WorkKind.HELD_OUT, held.idea, SeedPool.HELD_OUT, seeds, reason=reason)
+        return work.model_copy(
+            update={
+                "draw": held.number,
+                "planned_n": held.planned_n,
+                "final": held.final,
+                "station_seed": self.draw(SeedPool.STATION, 1, f"held_out {held.number}")[0],
+            }
+        )
+
+    def _lost(self, held: HeldOutDraw) -> list[int]:
+        """Seeds of a draw that wait at a station which has fallen silent or gives up on them."""
+        lost: list[int] = []
+        for work in self.state.works.values():
+            if work.ended or work.work.draw != held.number or work.work.kind is not WorkKind.HELD_OUT:
+                continue
+            heard_s = max(work.claimed_s, self.state.stations.get(work.work.station, 0.0))
+            gone = self.now_s - heard_s > self.settings.lost_s
+            if gone or (work.orphaned and work.claims >= self.settings.most_claims):
+                lost += [seed for seed in work.work.seeds if seed not in held.results]
+        claimed = [
+            seed
+            for work in self.state.running
+            for seed in work.work.seeds
+            if work.claimed_s > self.now_s - self.settings.lost_s
+        ]
+        return [seed for seed in lost if seed not in set(claimed)]
+
+    def _draw_number(self) -> int:
+        return max(self.state.draws, default=0) + 1
+
+    def _busy(self) -> set[int]:
+        """Search seeds that running evaluations of the incumbent hold and that have no result yet."""
+        idea = self.state.incumbent
+        known = self.state.known(idea, (SeedPool.SEARCH,))
+        evaluations = (w.work for w in self.state.running if w.work.kind in (WorkKind.BASELINE, WorkKind.REEVALUATE))
+        return {seed for work in evaluations if work.idea == idea for seed in work.seeds} - set(known)
+
+    def _open_seeds(self, block: Iterable[int]) -> list[int]:
+        """Seeds on which the incumbent has no scored result and nobody is getting one."""
+        known, busy = self.state.known(self.state.incumbent, (SeedPool.SEARCH,)), self._busy()
+        return [s for s in block if s not in busy and (s not in known or known[s].outcome is Outcome.UNSCORED)]
+
+    def _failed_before(self) -> bool:
+        """The incumbent has failed a held-out draw already."""
+        return any(held.idea == self.state.incumbent and held.futile for held in self.state.draws.values())
+
+    def _chance(self) -> float:
+        """Predicted chance that the incumbent passes a held-out draw."""
+        rate, spec = self.state.rate(self.state.incumbent), self.state.spec
+        return pass_probability(rate.successes, rate.n, spec.held_out_n, spec.target) if rate.n >= 10 else 0.0
+
+    def _qualified(self) -> bool:
+        enough = self.state.rate(self.state.incumbent).n >= self.settings.qualify_n
+        return enough and self._chance() >= self.settings.qualify_probability
+
+    def _needed_n(self) -> int:
+        """Search episodes with which the incumbent would qualify if it failed no more."""
+        rate, spec = self.state.rate(self.state.incumbent), self.state.spec
+        failures = rate.n - rate.successes
+        for n in range(max(self.settings.qualify_n, rate.n), self.settings.qualify_most_n + 1):
+            chance = pass_probability(n - failures, n, spec.held_out_n, spec.target)
+            if chance >= self.settings.qualify_probability:
+                return n
+        return self.settings.qualify_most_n + 1
+
+    def _final_n(self) -> int:
+        """Size of the final draw: what was asked for, less if the incumbent is poor or the budget short."""
+        spec, rate = self.state.spec, self.state.rate(self.state.incumbent)
+        wanted = spec.held_out_n
+        if rate.successes < 0.5 * rate.n:
+            wanted = min(wanted, self.settings.final_small_n)
+        fits = int(self.settings.final_share * spec.budget_s / self._held_out_s(1))
+        return max(10, min(wanted, fits))
+
+    def _held_out_s(self, n: int) -> float:
+        """Wall seconds that `n` episodes of the incumbent take on all stations."""
+        return n * self.state.episode_wall_s() * self.settings.overhead / self.stations
+
+
+_AT_THE_ROBOT = ("rollout", "verify", "summarize")
+
+
+def _next_number(letter: str, names: Iterable[str], lowest: int) -> int:
+    numbers = (int(match[1]) for name in names if (match := re.fullmatch(rf"{letter}(\d+)", name)))
+    return max(lowest, 1 + max(numbers, default=0))
