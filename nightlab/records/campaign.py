@@ -84,8 +84,6 @@ class Work(Record):
     final: bool = False
     """The draw is the campaign's last measurement: it has no futility stop."""
     station_seed: int | None = None
-    """Simulated stations are sampled anew from this seed before the work (held-out: stations nobody searched on)."""
-    station_seed: int | None = None
     """Held-out stations: sample the simulated station anew with this seed for these episodes."""
     wait_s: float = 0.0
     reason: str = ""
