@@ -1,0 +1,80 @@
+"""Thompson sampling over families of ideas.
+
+Each family has a Beta posterior over "an idea of this family is worth keeping". Every prior is uniform, Beta(1, 1):
+nothing is known in advance about which family helps. Literature passages and the failures at hand add at most half a
+pseudo-success each, together no more than one kept idea. A pending idea counts as half a failure (a constant liar), so
+that ideas proposed side by side spread out.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+
+from agents.history import worth
+from nightlab.records import IdeaSummary, Passage
+
+LITERATURE_WEIGHT = 0.5
+FAILURE_WEIGHT = 0.5
+PENDING_FAILURES = 0.5
+
+FAILURE_FAMILIES: Mapping[str, tuple[str, ...]] = {
+    "never_moved": ("planning", "contact", "recovery"),
+    "moved_away": ("contact", "model"),
+    "at_wall": ("recovery", "planning"),
+    "rotated": ("contact", "model"),
+    "shifted": ("contact", "model"),
+    "missed_goal": ("model", "contact", "lookahead"),
+    "near_miss": ("precision", "estimation"),
+    "not_held": ("precision", "latency"),
+    "sensors_disagree": ("estimation",),
+    "policy_fault": ("robustness",),
+}
+"""Families that a kind of failure speaks for; the same for every environment."""
+
+
+class Families:
+    """Beta posteriors over families, from the ledger's ideas."""
+
+    def __init__(
+        self,
+        names: Iterable[str],
+        ideas: Sequence[IdeaSummary],
+        *,
+        passages: Sequence[Passage] = (),
+        failures: Mapping[str, int] | None = None,
+    ) -> None:
+        self.alpha = {name: 1.0 for name in names}
+        self.beta = dict(self.alpha)
+        parents = {idea.idea: idea for idea in ideas}
+        for idea in ideas:
+            if idea.family in self.alpha and idea.mutation:
+                value = worth(idea, parents.get(idea.parent or ""))
+                self.alpha[idea.family] += value or 0.0
+                self.beta[idea.family] += PENDING_FAILURES if value is None else 1.0 - value
+        for name, bonus in self._bonus(passages, failures or {}).items():
+            self.alpha[name] += bonus
+
+    def _bonus(self, passages: Sequence[Passage], failures: Mapping[str, int]) -> dict[str, float]:
+        """Pseudo-successes from literature and failures, at most the two weights' sum per family."""
+        relevance = dict.fromkeys(self.alpha, 0.0)
+        for passage in passages:
+            for family in passage.families:
+                if family in relevance:
+                    relevance[family] += max(0.0, passage.relevance)
+        most = max(relevance.values(), default=0.0) or 1.0
+        bonus = {name: LITERATURE_WEIGHT * value / most for name, value in relevance.items()}
+        total = sum(count for count in failures.values() if count > 0)
+        for failure, count in failures.items():
+            for family in FAILURE_FAMILIES.get(failure, ()):
+                if family in bonus and count > 0:
+                    bonus[family] += FAILURE_WEIGHT * count / total
+        return {name: min(value, LITERATURE_WEIGHT + FAILURE_WEIGHT) for name, value in bonus.items()}
+
+    def mean(self, family: str) -> float:
+        """Posterior mean; 0.5 for a family nobody has tried."""
+        return self.alpha[family] / (self.alpha[family] + self.beta[family])
+
+    def draw(self, rng: random.Random) -> dict[str, float]:
+        """One Thompson sample per family, in the families' order."""
+        return {name: rng.betavariate(self.alpha[name], self.beta[name]) for name in self.alpha}

@@ -1,0 +1,127 @@
+"""What was tried before, as the search needs it: recipes seen, attempts per module, worth per idea."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents.catalogue import Catalogue
+from agents.recipe import Recipe
+from nightlab.records import Decision, IdeaSummary, IterationStatus
+
+_FORGOTTEN = frozenset({IterationStatus.NO_CHANGE, IterationStatus.STOPPED})
+_FAILED = frozenset({IterationStatus.CRASHED, IterationStatus.REJECTED, IterationStatus.INVALID})
+_NEAR_SCORE = 0.03
+"""A loss of mean score up to this is within noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One module tried in one slot, with the other slots as they were then."""
+
+    idea: str
+    slot: str
+    module: str
+    others: frozenset[tuple[str, str]]
+    worth: float | None
+    """In [0, 1] (see `worth`); None while pending."""
+
+
+@dataclass
+class History:
+    """The ledger's ideas seen from one incumbent."""
+
+    catalogue: Catalogue
+    incumbent: Recipe
+    ideas: tuple[IdeaSummary, ...]
+    seen: set[str] = field(default_factory=set)
+    """Signatures of every pending and decided recipe, and of the incumbent."""
+    attempts: list[Attempt] = field(default_factory=list)
+    success: float = 0.0
+    """Success rate of the incumbent in search."""
+
+    @classmethod
+    def of(cls, catalogue: Catalogue, incumbent: Recipe, name: str, ideas: Sequence[IdeaSummary]) -> History:
+        """The history that the ideas tell, with `incumbent` the recipe of the idea called `name`."""
+        known = tuple(
+            idea if idea.modules else _with_modules(idea, name, incumbent, ideas)
+            for idea in ideas
+            if idea.status not in _FORGOTTEN
+        )
+        history = cls(catalogue, incumbent, known)
+        history.seen.add(incumbent.signature(catalogue))
+        by_name = {idea.idea: idea for idea in known}
+        for idea in known:
+            if idea.modules:
+                history.seen.add(Recipe(idea.modules, idea.params).signature(catalogue))
+            if idea.idea == name and idea.n:
+                history.success = idea.successes / idea.n
+            parent = by_name.get(idea.parent or "")
+            for slot, module in swaps(idea.mutation).items():
+                others = frozenset((key, value) for key, value in idea.modules.items() if key != slot)
+                history.attempts.append(Attempt(idea.idea, slot, module, others, worth(idea, parent)))
+                displaced = parent.modules.get(slot) if parent else None
+                if displaced and idea.decision is Decision.KEEP:
+                    history.attempts.append(Attempt(idea.idea, slot, displaced, others, 0.0))
+        return history
+
+    def tries(self, slot: str, module: str) -> list[Attempt]:
+        """The attempts at a module of a slot, oldest first."""
+        return [attempt for attempt in self.attempts if (attempt.slot, attempt.module) == (slot, module)]
+
+    def others(self, slot: str) -> frozenset[tuple[str, str]]:
+        """The incumbent's modules in all slots but one."""
+        return frozenset((key, value) for key, value in self.incumbent.modules.items() if key != slot)
+
+
+def _with_modules(idea: IdeaSummary, name: str, incumbent: Recipe, ideas: Sequence[IdeaSummary]) -> IdeaSummary:
+    """The baseline comes without modules: read them off the incumbent's workspace, or off the baseline's children."""
+    if idea.idea == name:
+        return idea.model_copy(update={"modules": dict(incumbent.modules), "params": dict(incumbent.params)})
+    if idea.parent is not None or not idea.n:
+        return idea
+    modules: dict[str, str] = {}
+    for child in ideas:
+        if child.parent == idea.idea:
+            modules |= {slot: module for slot, module in child.modules.items() if slot not in swaps(child.mutation)}
+    return idea.model_copy(update={"modules": modules})
+
+
+def swaps(mutation: dict[str, Any]) -> dict[str, str]:
+    """Slot → module of a structural mutation (`{"slot", "module"}` or `{"swaps": {...}}`); empty for others."""
+    slot, module = mutation.get("slot"), mutation.get("module")
+    if isinstance(slot, str) and isinstance(module, str):
+        return {slot: module}
+    many = mutation.get("swaps")
+    return {str(key): str(value) for key, value in many.items()} if isinstance(many, dict) else {}
+
+
+def worth(idea: IdeaSummary, parent: IdeaSummary | None = None) -> float | None:
+    """How well an idea did, in [0, 1]; None while it is pending.
+
+    1 kept; .75 beat its parent; .4 inconclusive; .2 reverted, but no worse than its parent within noise; else 0.
+    """
+    if idea.status in _FAILED:
+        return 0.0
+    if idea.status is IterationStatus.RUNNING or idea.decision is None:
+        return None
+    if idea.decision is Decision.KEEP:
+        return 1.0
+    if idea.beats_parent:
+        return 0.75
+    if idea.decision is Decision.INCONCLUSIVE:
+        return 0.4
+    if parent is not None and idea.mean_score is not None and parent.mean_score is not None:
+        lost = parent.mean_score - idea.mean_score
+        fewer = idea.n and parent.n and idea.successes / idea.n < parent.successes / parent.n - 0.1
+        return 0.2 if lost <= _NEAR_SCORE and not fewer else 0.0
+    return 0.0
+
+
+def adoptable(ideas: Iterable[IdeaSummary]) -> list[IdeaSummary]:
+    """Ideas that beat their parent but were not kept: worth adopting onto the incumbent, best first."""
+    won = [idea for idea in ideas if idea.beats_parent and idea.decision is not Decision.KEEP and idea.mutation]
+    return sorted(
+        won, key=lambda idea: (-(idea.successes / idea.n if idea.n else 0.0), -(idea.mean_score or 0.0), idea.idea)
+    )

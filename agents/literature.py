@@ -1,0 +1,150 @@
+"""A small literature index: our own notes on published work, searched by full text, each tagged with idea families.
+
+Ranking is SQLite FTS5's bm25 with the title weighted three times. A failure histogram adds the words that describe each
+failure, in proportion to its share, so that passages about the failures at hand come first.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field
+
+from agents.workspace import load_yaml
+from nightlab.records import Passage
+from nightlab.records.base import Record
+
+BIBLIOGRAPHY = Path(__file__).with_name("bibliography.yaml")
+
+FAILURE_WORDS: Mapping[str, str] = {
+    "never_moved": "reach contact approach path obstacle around stuck",
+    "missed_goal": "translate push direction contact goal centre feedback prediction",
+    "rotated": "rotate orientation torque moment contact offset angle",
+    "near_miss": "precision fine small slow final accuracy tolerance",
+    "hidden": "camera occlusion view visible",
+    "pushed_away": "overshoot speed limit slow gentle",
+    "timeout": "time speed faster plan lookahead chunk",
+    "policy_fault": "robust exception fallback",
+}
+"""What a reader would search for after each kind of failure; unknown kinds are searched by their own name."""
+
+_STOP = frozenset(
+    (
+        "a",
+        "an",
+        "and",
+        "at",
+        "by",
+        "for",
+        "from",
+        "in",
+        "into",
+        "is",
+        "it",
+        "its",
+        "of",
+        "on",
+        "or",
+        "the",
+        "to",
+        "with",
+    )
+)
+
+
+class Reference(Record):
+    """One entry of the bibliography; `note` is in our own words: what to try on a robot."""
+
+    id: str
+    """`arXiv:…`, `doi:…` or a short key where the work has neither."""
+    title: str
+    authors: str
+    year: int
+    note: str
+    families: tuple[str, ...] = Field(min_length=1)
+
+
+class Literature:
+    """Full-text index over a bibliography, in memory. Safe to use from one thread at a time."""
+
+    def __init__(self, references: Sequence[Reference]) -> None:
+        self.references = tuple(references)
+        self._database = sqlite3.connect(":memory:", check_same_thread=False)
+        self._database.execute(
+            "CREATE VIRTUAL TABLE note USING fts5(title, body, families, tokenize='porter unicode61')"
+        )
+        self._database.executemany(
+            "INSERT INTO note(rowid, title, body, families) VALUES (?, ?, ?, ?)",
+            (
+                (row, entry.title, entry.note, " ".join(entry.families).replace("_", " "))
+                for row, entry in enumerate(self.references)
+            ),
+        )
+
+    @classmethod
+    def load(cls, path: Path = BIBLIOGRAPHY) -> Literature:
+        """The index over a bibliography file, built once per process.
+
+        Raises:
+            WorkspaceError: the file cannot be read.
+        """
+        return _load(path)
+
+    def search(self, goal: str, failure_histogram: Mapping[str, int], k: int = 6) -> list[Passage]:
+        """The `k` notes that fit the goal and the failures best, most relevant first.
+
+        Relevance is in (0, 1]: 1 for the best note, the others in proportion to their weighted bm25.
+        """
+        scores: dict[int, float] = {}
+        for weight, words in self._queries(goal, failure_histogram):
+            for row, score in self._match(words, limit=4 * k):
+                scores[row] = scores.get(row, 0.0) + weight * score
+        best = max(scores.values(), default=1.0)
+        ranked = sorted(scores, key=lambda row: (-scores[row], row))[:k]
+        return [self._passage(row, scores[row] / best) for row in ranked]
+
+    def _queries(self, goal: str, histogram: Mapping[str, int]) -> list[tuple[float, list[str]]]:
+        """Weighted bags of words: the goal with weight 1, the failures together with weight 2."""
+        queries = [(1.0, _words(goal))]
+        total = sum(count for count in histogram.values() if count > 0)
+        for failure, count in sorted(histogram.items()):
+            if count > 0:
+                words = FAILURE_WORDS.get(failure, failure.replace("_", " "))
+                queries.append((2.0 * count / total, _words(words)))
+        return queries
+
+    def _match(self, words: Sequence[str], limit: int) -> list[tuple[int, float]]:
+        """Row and positive bm25 of the notes that hold any of the words."""
+        if not words:
+            return []
+        query = " OR ".join(f'"{word}"' for word in words)
+        rows = self._database.execute(
+            "SELECT rowid, -bm25(note, 3.0, 1.0, 1.0) FROM note WHERE note MATCH ? ORDER BY 2 DESC, 1 LIMIT ?",
+            (query, limit),
+        )
+        return [(int(row), float(score)) for row, score in rows]
+
+    def _passage(self, row: int, relevance: float) -> Passage:
+        entry = self.references[row]
+        return Passage(
+            source=entry.id,
+            title=f"{entry.title} ({entry.authors}, {entry.year})",
+            text=entry.note,
+            families=entry.families,
+            relevance=round(relevance, 4),
+        )
+
+
+@cache
+def _load(path: Path) -> Literature:
+    entries = load_yaml(path.read_text(), path.name)
+    return Literature([Reference.model_validate(entry) for entry in entries])
+
+
+def _words(text: str) -> list[str]:
+    """Distinct words of a text in order, without the commonest."""
+    return [word for word in dict.fromkeys(re.findall(r"[a-z0-9]+", text.lower())) if word not in _STOP]

@@ -1,0 +1,122 @@
+"""The moves open from an incumbent: adopt a peer's gain, swap a module, tune a knob, combine two swaps.
+
+Each kind of move yields its candidates in the order in which it would try them; the researcher takes the first that
+nobody has tried.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents.families import Families
+from agents.history import Attempt, History, adoptable, swaps
+from agents.recipe import Recipe
+from nightlab.seeding import derive
+
+RETRY_WEIGHT = 0.6
+"""Weight of a module that failed once, with other neighbours, against an untried one."""
+RETRY_DECAY = 0.5
+"""Factor per further failure."""
+SAME_NEIGHBOURS = 0.0
+"""Factor when it failed beside the very modules that surround it now: only other knob values have changed."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """One change from the incumbent's recipe."""
+
+    recipe: Recipe
+    family: str
+    mutation: dict[str, Any]
+    inspired_by: tuple[str, ...] = ()
+    swaps: Mapping[str, str] = field(default_factory=dict)
+
+
+def weight(history: History, slot: str, module: str) -> float:
+    """How much a swap deserves a trial next to an untried one (1); 0 while pending or with nothing changed since."""
+    tries: list[Attempt] = history.tries(slot, module)
+    if not tries:
+        return 1.0
+    if any(attempt.worth is None for attempt in tries):
+        return 0.0
+    now = history.others(slot)
+    if any(attempt.others == now for attempt in tries):
+        return SAME_NEIGHBOURS
+    hope = max(attempt.worth or 0.0 for attempt in tries)
+    return float(RETRY_WEIGHT * RETRY_DECAY ** (len(tries) - 1) * (0.7 + 0.3 * min(1.0, hope / 0.4)))
+
+
+def open_swaps(history: History) -> dict[tuple[str, str], float]:
+    """(slot, module) → weight of every swap with a positive weight."""
+    found: dict[tuple[str, str], float] = {}
+    for slot, name, _ in history.catalogue:
+        if slot in history.incumbent.modules and history.incumbent.modules[slot] != name:
+            value = weight(history, slot, name)
+            if value > 0:
+                found[slot, name] = value
+    return found
+
+
+def swap_moves(history: History, families: Families, rng: random.Random, order_seed: int) -> Iterator[Move]:
+    """Swaps by Thompson sampling: one draw per family; modules of one family in the campaign's own shuffled order."""
+    draws = families.draw(rng)
+    ranked: list[tuple[float, int, str, str, str]] = []
+    for (slot, name), value in open_swaps(history).items():
+        module = history.catalogue.slots[slot][name]
+        family = max(module.families, key=lambda known: draws[known])
+        # A retry competes by chance, in proportion to its weight, so that it is neither certain nor shut out.
+        admitted = value >= 1.0 or rng.random() < value
+        rank = draws[family] + (1.0 if admitted else 0.0)
+        ranked.append((-rank, derive(order_seed, "order", slot, name), slot, name, family))
+    for _, _, slot, name, family in sorted(ranked):
+        recipe = history.incumbent.swapped(history.catalogue, slot, name)
+        yield Move(recipe, family, {"slot": slot, "module": name}, swaps={slot: name})
+
+
+def adopt_moves(history: History) -> Iterator[Move]:
+    """Ideas that beat their parent but came second to another, put on top of the incumbent."""
+    for idea in adoptable(history.ideas):
+        recipe, changed = history.incumbent, swaps(idea.mutation)
+        for slot, name in changed.items():
+            if slot in recipe.modules and history.catalogue.module(slot, name):
+                recipe = recipe.swapped(history.catalogue, slot, name)
+        knob = idea.mutation.get("knob")
+        if isinstance(knob, str) and knob in recipe.knobs(history.catalogue) and knob in idea.params:
+            recipe = recipe.tuned(knob, idea.params[knob])
+        mutation = {**idea.mutation, "adopted": idea.idea}
+        yield Move(recipe, idea.family, mutation, inspired_by=(idea.idea,), swaps=changed)
+
+
+def pair_moves(history: History, families: Families, rng: random.Random) -> Iterator[Move]:
+    """Two swaps at once, for when every single one has been tried here: what failed alone may work together."""
+    draws = families.draw(rng)
+    hopes: list[tuple[float, str, str, str]] = []
+    for slot, name, module in history.catalogue:
+        if history.incumbent.modules.get(slot, name) != name:
+            tries = history.tries(slot, name)
+            hope = max((attempt.worth or 0.0 for attempt in tries), default=0.0)
+            family = max(module.families, key=lambda known: draws[known])
+            hopes.append((hope + 0.5 * draws[family] + 0.5 * rng.random(), slot, name, family))
+    hopes.sort(reverse=True)
+    for later in range(1, len(hopes)):
+        for earlier in range(later):
+            (_, slot_a, a, family), (_, slot_b, b, _) = hopes[earlier], hopes[later]
+            if slot_a != slot_b:
+                recipe = history.incumbent.swapped(history.catalogue, slot_a, a).swapped(history.catalogue, slot_b, b)
+                both = {slot_a: a, slot_b: b}
+                yield Move(recipe, family, {"swaps": both}, swaps=both)
+
+
+def knob_moves(history: History, families: Families, rng: random.Random, tries: int = 3) -> Iterator[Move]:
+    """One knob at a time, `tries` values each."""
+    from agents import knobs
+
+    taste = {family: families.mean(family) for family in families.alpha}
+    for name in knobs.focus(history, rng, taste):
+        slot, _ = history.incumbent.knobs(history.catalogue)[name]
+        for _ in range(tries):
+            value = knobs.suggest(history, name, rng.getrandbits(31))
+            yield Move(history.incumbent.tuned(name, value), "tuning", {"knob": name, "value": value, "slot_of": slot})
