@@ -60,6 +60,7 @@ async def _job(
         campaign=lab.spec(campaign),
         iteration=iteration,
         place=lab.place(station),
+        ledger=str(lab.lab.ledger_path),
         keeper_socket=str(lab.lab.keeper_socket),
         verifier_socket=str(lab.lab.verifier_socket),
         candidate=PolicyFiles(

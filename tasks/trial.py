@@ -19,14 +19,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from data.judge import SearchVerdict, judge_search
+from data.campaign_state import CampaignState
+from data.judge import ConfirmVerdict, SearchVerdict
 from data.keeper_client import KeeperClient
-from data.schedule import TrialPlan
+from data.ledger import LedgerReader
+from data.schedule import TrialPlan, stop_trial
 from environments import make
 from environments.manifest import check as check_manifest
 from environments.verifier_client import VerifierClient
 from nightlab.errors import NightlabError, StationError
-from nightlab.records import EpisodeEnd, EpisodeKey, EpisodeRecord, Event, Outcome, SeedPool, Verdict
+from nightlab.records import CampaignSpec, EpisodeEnd, EpisodeKey, EpisodeRecord, Event, Outcome, SeedPool, Verdict
 from policies.host import PolicyProcess
 from robots.admin import AdminClient
 from robots.client import StationClient
@@ -38,6 +40,27 @@ STATION_ATTEMPTS = 3
 """How often the same seed is run again after a station's fault before it stays UNSCORED."""
 STATION_WAIT_S = 45.0
 """How long a trial waits for a station server that went away (the supervisor restarts it within seconds)."""
+
+
+class TrialStopped(Exception):
+    """The campaign is over, or the held-out draw can no longer pass; the episodes so far stand."""
+
+
+class Follower:
+    """Keeps a campaign's state current from the ledger, to know when a trial should stop."""
+
+    def __init__(self, ledger: Path, campaign: str, iteration: str, spec: CampaignSpec) -> None:
+        self._reader = LedgerReader(ledger)
+        self._campaign, self._iteration = campaign, iteration
+        self._state = CampaignState(spec=spec)
+        self._seq = 0
+
+    def stop_reason(self) -> str:
+        """Why the trial should stop before its next episode; empty to go on."""
+        for event in self._reader.events(campaign=self._campaign, since=self._seq):
+            self._seq = max(self._seq, event.seq)
+            self._state.apply(event)
+        return stop_trial(self._state, self._iteration, time.time())
 
 
 class Trial:
@@ -59,11 +82,13 @@ class Trial:
         self._policies: dict[str, PolicyProcess] = {}
         self._finishing: asyncio.Task[None] | None = None
         self._results: dict[tuple[str, SeedPool, int], EpisodeRecord] = {}
+        spec = job.campaign
+        follow = job.ledger and ".r" not in job.iteration
+        self._follower = Follower(Path(job.ledger), spec.campaign, job.iteration, spec) if follow else None
 
     async def run(self) -> TrialResult:
         """Run the job; raises TamperError before anything moves if a frozen file was changed."""
         self.manifest_sha256 = check_manifest(self.environment.name)
-        plan = None
         await self._policy(self.job.candidate)
         await self._connect()
         try:
@@ -74,6 +99,8 @@ class Trial:
                 stopped = await self._compare(plan)
             else:
                 stopped = await self._run_seeds(self.job.pool, self.job.seeds)
+        except TrialStopped as stop:
+            stopped = str(stop)
         finally:
             await self._close()
         rate_hz = self.rate_hz
@@ -136,26 +163,28 @@ class Trial:
 
     async def _compare(self, plan: TrialPlan) -> str:
         """The paired trial: candidate and incumbent on the same seeds, with a sequential stop."""
-        incumbent = await self.keeper.policy_files(plan.incumbent)
-        other = PolicyFiles(**incumbent)
+        incumbent = PolicyFiles.model_validate(await self.keeper.policy_files(plan.incumbent))
+        verdict = SearchVerdict.CONTINUE
         for seed in plan.search_seeds:
-            await self._pair(plan, other, SeedPool.SEARCH, seed)
-            if len(plan.pairs(self._results)) >= plan.min_pairs:
+            await self._pair(plan, incumbent, SeedPool.SEARCH, seed)
+            last = seed == plan.search_seeds[-1]
+            if len(self._results) + 1 >= plan.min_pairs or last:
                 await self._join()
-                match judge_search(plan.pairs(self._results), last=seed == plan.search_seeds[-1]):
-                    case SearchVerdict.PROMISING:
-                        break
-                    case SearchVerdict.REVERT | SearchVerdict.INCONCLUSIVE as verdict:
-                        return f"early: {verdict.value} after {len(plan.pairs(self._results))} pairs"
-                    case SearchVerdict.CONTINUE:
-                        pass
-        await self._join()
-        seeds = await self.keeper.draw(
-            self.job.campaign.campaign, self.job.iteration, SeedPool.CONFIRM, plan.confirm_n, "confirm"
+                verdict = plan.search_verdict(self._results, last=last)
+                if verdict is not SearchVerdict.CONTINUE:
+                    break
+        if verdict is not SearchVerdict.PROMISING:
+            return f"{verdict.value} after {len(plan.pairs(self._results))} pairs"
+        seeds = plan.confirm_seeds or await self.keeper.draw(
+            plan.campaign, plan.iteration, SeedPool.CONFIRM, plan.confirm_n, "confirm"
         )
         for seed in seeds:
-            await self._pair(plan, other, SeedPool.CONFIRM, seed)
-        return "promising: confirmed on fresh seeds"
+            await self._pair(plan, incumbent, SeedPool.CONFIRM, seed)
+            await self._join()
+            confirmed = plan.confirm_verdict(self._results)
+            if confirmed is not ConfirmVerdict.CONTINUE:
+                return f"{confirmed.value} on fresh seeds"
+        return "all fresh seeds"
 
     async def _pair(self, plan: TrialPlan, incumbent: PolicyFiles, pool: SeedPool, seed: int) -> None:
         for files in (self.job.candidate, incumbent):
@@ -163,7 +192,14 @@ class Trial:
                 await self._episode(files, pool, seed)
 
     async def _episode(self, files: PolicyFiles, pool: SeedPool, seed: int) -> None:
-        """Run one seed until it is scored, at most STATION_ATTEMPTS times."""
+        """Run one seed until it is scored, at most STATION_ATTEMPTS times.
+
+        Raises:
+            TrialStopped: the campaign has no more use for this trial.
+        """
+        reason = self._follower.stop_reason() if self._follower else ""
+        if reason:
+            raise TrialStopped(reason)
         for attempt in range(STATION_ATTEMPTS):
             key = EpisodeKey(
                 campaign=self.job.campaign.campaign,
@@ -197,7 +233,7 @@ class Trial:
 
     async def _finish(self, raw: RawEpisode, files: PolicyFiles) -> None:
         """Judge, make durable, count."""
-        arrays = await asyncio.to_thread(raw.arrays.with_frames, raw.evidence.frames)
+        arrays = await asyncio.to_thread(raw.arrays.with_frames, raw.evidence.frames, raw.evidence.observations)
         verdict = await self.verifier.verify_stored(
             self.job.campaign.environment, arrays.frames_png, raw.evidence.observations, raw.evidence.faults
         )

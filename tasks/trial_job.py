@@ -20,6 +20,8 @@ class TrialJob(Record):
     campaign: CampaignSpec
     iteration: str
     place: StationPlace
+    ledger: str = ""
+    """The lab's ledger, read to know when the campaign is over; empty outside a campaign."""
     keeper_socket: str
     verifier_socket: str
     candidate: PolicyFiles
