@@ -34,9 +34,9 @@ SENSOR_TOLERANCE_px = 30.0
 """Pose sensor against camera, mean distance of the T's corners: over 4 sigma of the `hard` profile."""
 AGENT_TOLERANCE_px = 40.0
 """Disc in the camera against the disc's sensor on the last frame; beyond it the frame is stale: a station fault."""
-MIN_VISIBLE_SHARE = 0.5
-"""Share of the T's outline that must be seen; below it the T counts as hidden."""
-MAX_FIT_RESIDUAL_px = 0.5
+MIN_VISIBLE_SHARE = 0.7
+"""Share of the T's outline that must be seen (a disc on top hides a fifth); below it the T counts as hidden."""
+MAX_FIT_RESIDUAL_px = 1.0
 """Root mean square distance of the seen outline from the fitted one."""
 BLACK_LEVEL = 10.0
 """Mean grey value (0..255) under which a frame is black: a station fault."""

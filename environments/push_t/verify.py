@@ -72,7 +72,8 @@ def station_fault(evidence: EpisodeEvidence) -> tuple[str, tuple[Predicate, ...]
     brightness = min((float(frame.rgb[::8, ::8].mean()) for frame in frames), default=0.0)
     checks = [
         ("station_fault", _at_most("station_faults", float(len(evidence.faults)), 0.0)),
-        ("frames_missing", _at_least("frames", float(_usable(frames)), float(spec.HELD_FRAMES))),
+        ("frames_missing", _at_least("frames", float(len(frames)), float(spec.HELD_FRAMES))),
+        ("frames_missing", _at_least("usable_frames", float(_usable(frames)), float(len(frames)))),
         ("frames_missing", _at_least("observations", float(len(evidence.observations)), float(len(frames)))),
         ("camera_black", _at_least("brightness", brightness, spec.BLACK_LEVEL)),
         ("camera_frozen", _at_least("new_frames", float(_advancing(frames)), float(len(frames)))),
@@ -85,7 +86,7 @@ def station_fault(evidence: EpisodeEvidence) -> tuple[str, tuple[Predicate, ...]
 
 def _usable(frames: Sequence[Frame]) -> int:
     shape = (spec.CAMERA_SIZE_px, spec.CAMERA_SIZE_px, 3)
-    return sum(f.camera == spec.CAMERA and f.rgb.shape == shape and f.rgb.dtype == np.uint8 for f in frames)
+    return sum(f.camera in (spec.CAMERA, "") and f.rgb.shape == shape and f.rgb.dtype == np.uint8 for f in frames)
 
 
 def _advancing(frames: Sequence[Frame]) -> int:

@@ -34,7 +34,7 @@ STAGES = ((COARSE_REACH_px, 1.0), (COARSE_REACH_px, 1.0), (FINE_REACH_px, 0.5), 
 """Reach along the normal on each side and distance of taps, of each Gauss-Newton step, px."""
 CONTRAST = 0.25
 """A profile counts if it begins above 1 - CONTRAST inside the T and ends below CONTRAST outside."""
-SURE_SHARE, SURE_RESIDUAL_px = 0.6, 0.3
+SURE_SHARE, SURE_RESIDUAL_px = 0.7, 0.3
 """No further first guess is tried once a fit sees this much of the outline this cleanly."""
 MIN_AREA_px2 = 1500.0
 """Less of the T than this (of 6300) cannot be fitted."""
