@@ -12,7 +12,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 HEARTBEAT_S = 30
 """Period of the flow runs' heartbeats, seconds; 30 is Prefect's least. A run is a zombie after 2.5 of them."""
 
-_DROP = ("PREFECT_", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME", "NIGHTLAB_LAB")
+_DROP = ("PREFECT_", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "NIGHTLAB_LAB")
 
 
 def poll_s(pools: int) -> float:

@@ -1,0 +1,125 @@
+"""The fleet: one process that serves every work pool of the lab and starts a process per flow run.
+
+`python -m commands.fleet --lab PATH --robots robot-1,robot-2`. At start it makes pools and deployments what they should be and
+settles flow runs that an earlier fleet left behind; SIGTERM drains: flow runs are cancelled, given time to release their
+robots, then the workers stop. If the fleet is killed, the kernel kills its flow processes; with `--resume` the next one
+schedules the interrupted roots (a campaign, or what a person started) again, and they continue from the ledger.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import anyio
+
+from nightlab.errors import NightlabError
+
+GRACE_S = 20.0
+"""Longest time that cancelled flow runs get to release their robots, wall seconds."""
+
+log = logging.getLogger("nightlab.fleet")
+
+
+async def run(
+    robots: Sequence[str],
+    *,
+    station_flows: Sequence[str] = (),
+    campaign_flows: Sequence[str] = (),
+    ready_file: Path | None = None,
+    resume: bool = False,
+    api_timeout_s: float = 60.0,
+) -> None:
+    """Serve the pools of `robots` and `campaign` until SIGTERM or SIGINT.
+
+    Args:
+        robots: Names of the robots and of their pools.
+        station_flows: Dotted paths of the flows on each robot's pool; default: nightlab's.
+        campaign_flows: Dotted paths of the flows on the pool `campaign`; default: nightlab's.
+        ready_file: Written once pools, deployments and workers are up.
+        resume: Schedule interrupted roots again, rather than marking them Crashed.
+        api_timeout_s: How long to wait for the Prefect server.
+    """
+    from prefect.workers.process import ProcessWorker
+
+    from commands.deployments import CAMPAIGN_FLOWS, CAMPAIGN_POOL, STATION_FLOWS, ensure, wait_for_api
+    from commands.flow_runs import drain, settle
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await wait_for_api(api_timeout_s)
+    await ensure(
+        robots, station_flows=station_flows or STATION_FLOWS, campaign_flows=campaign_flows or CAMPAIGN_FLOWS
+    )
+    await settle(resume=resume)
+    pools = [CAMPAIGN_POOL, *robots]
+    async with anyio.create_task_group() as group:
+        for pool in pools:
+            worker = ProcessWorker(work_pool_name=pool, name=f"fleet {pool}", create_pool_if_not_found=False)
+            group.start_soon(worker.start)
+        if ready_file is not None:
+            write_whole(ready_file, f"{os.getpid()}\n")
+        print(f"fleet serves {', '.join(pools)}", flush=True)
+        await stop.wait()
+        print("fleet drains", flush=True)
+        with contextlib.suppress(Exception):
+            left = await drain(grace_s=GRACE_S)
+            if left:
+                print(f"fleet: {left} flow runs did not end within {GRACE_S:g} s; killed with this process", flush=True)
+        asyncio.get_running_loop().call_later(5.0, os._exit, 0)  # workers that do not end must not keep the lab up
+        group.cancel_scope.cancel()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader sees all of it or nothing."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(text)
+    partial.rename(path)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line of the module; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m commands.fleet", description=__doc__)
+    parser.add_argument("--lab", type=Path, required=True)
+    parser.add_argument("--robots", required=True, help="comma-separated names, e.g. robot-1,robot-2")
+    parser.add_argument("--api-url", help="default: PREFECT_API_URL")
+    parser.add_argument("--resume", action="store_true", help="schedule interrupted campaigns again")
+    parser.add_argument("--station-flows", default="", help="comma-separated dotted paths instead of nightlab's own")
+    parser.add_argument("--campaign-flows", default="", help="the same for the pool `campaign`")
+    parser.add_argument("--ready-file", type=Path)
+    asked = parser.parse_args(arguments)
+    robots, station_flows, campaign_flows = (
+        [name for name in text.split(",") if name]
+        for text in (asked.robots, asked.station_flows, asked.campaign_flows)
+    )
+
+    from commands.environment import adopt, service_environment
+
+    api_url = asked.api_url or os.environ.get("PREFECT_API_URL", "")
+    if not api_url:
+        print("the fleet needs --api-url or PREFECT_API_URL; it is normally started by: nightlab up", file=sys.stderr)
+        return 2
+    adopt(service_environment(asked.lab, api_url, pools=len(robots) + 1))
+    try:
+        asyncio.run(
+            run(
+                robots, station_flows=station_flows, campaign_flows=campaign_flows, ready_file=asked.ready_file,
+                resume=asked.resume,
+            )
+        )  # fmt: skip
+    except NightlabError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""Flow runs as a group: cancel all and wait (`drain`), and settle those whose process is gone (`settle`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.exceptions import ObjectNotFound
+from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed
+
+STARTED = (StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)
+"""States of flow runs that have, or are about to have, a process."""
+
+
+async def drain(*, grace_s: float = 20.0) -> int:
+    """Cancel every flow run that has been started and wait until all have ended.
+
+    Runs that wait for a worker are cancelled as well, those that a schedule made are left. Children and parents get the
+    signal together, so that no parent has time to start a cancelled child again.
+
+    Args:
+        grace_s: Longest wait, wall seconds.
+
+    Returns:
+        The number of flow runs that had not ended by then.
+    """
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + grace_s
+    async with get_client() as client:
+        while True:
+            runs = await runs_in(client, (*STARTED, StateType.SCHEDULED))
+            live = [run for run in runs if run.state_type in STARTED]
+            waiting = [run for run in runs if run.state_type == StateType.SCHEDULED and not run.auto_scheduled]
+            if not live and not waiting:
+                return 0
+            if loop.time() > deadline_s:
+                return len(live)
+            asked = [run for run in live if run.state_type != StateType.CANCELLING and run.deployment_id is not None]
+            await asyncio.gather(
+                *(_set(client, run, Cancelling(message="the lab shuts down")) for run in asked),
+                *(_set(client, run, Cancelled(message="the lab shuts down")) for run in waiting),
+            )
+            await asyncio.sleep(0.3)
+
+
+async def settle(*, resume: bool) -> tuple[int, int]:
+    """Give flow runs without a process their end, or schedule them again. For a fleet that starts.
+
+    Args:
+        resume: Schedule roots (runs that no other run started) that were running again; they continue from the ledger.
+
+    Returns:
+        How many were resumed and how many were set to Crashed (Cancelled, if they were being cancelled).
+    """
+    resumed = ended = 0
+    async with get_client() as client:
+        runs = await runs_in(client, STARTED)
+        changes = []
+        for run in runs:
+            if _alive(run):
+                continue
+            if run.state_type == StateType.CANCELLING:
+                state: State = Cancelled(message="its process ended while the lab was down")
+            elif resume and run.parent_task_run_id is None and run.deployment_id is not None:
+                state = AwaitingRetry(message="its fleet died; scheduled again")
+            else:
+                state = Crashed(message="its process died with its fleet")
+            resumed += state.type == StateType.SCHEDULED
+            ended += state.type != StateType.SCHEDULED
+            changes.append(_set(client, run, state))
+        await asyncio.gather(*changes)
+    return resumed, ended
+
+
+async def runs_in(client: PrefectClient, states: Iterable[StateType]) -> list[FlowRun]:
+    """All flow runs in one of the given state types."""
+    wanted = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states))))
+    found: list[FlowRun] = []
+    while page := await client.read_flow_runs(flow_run_filter=wanted, limit=200, offset=len(found)):
+        found += page
+    return found
+
+
+async def _set(client: PrefectClient, run: FlowRun, state: State) -> None:
+    try:
+        await client.set_flow_run_state(run.id, state, force=state.type != StateType.CANCELLING)
+    except ObjectNotFound:
+        return  # deleted in the UI meanwhile
+
+
+def _alive(run: FlowRun) -> bool:
+    """Whether the process that the worker noted still works on this run (not just a process with its number)."""
+    if not (run.infrastructure_pid or "").isdigit():
+        return False
+    try:
+        environ = Path(f"/proc/{run.infrastructure_pid}/environ").read_bytes()
+    except OSError:
+        return False
+    return f"PREFECT__FLOW_RUN_ID={run.id}".encode() in environ.split(b"\0")

@@ -1,0 +1,28 @@
+"""Flows for the tests of pools and deployments: no robots, no keeper."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+from prefect import flow
+
+
+@flow(name="station", flow_run_name="station {station}")
+async def station(station: str, out: str, sleep_s: float = 0.0) -> str:
+    """Write the time of the first line of the body, then sleep."""
+    Path(out).write_text(f"{time.time()} {os.getpid()} {station}\n")
+    try:
+        await asyncio.sleep(sleep_s)
+    finally:
+        Path(out + ".finally").write_text(f"{time.time()}\n")
+    return station
+
+
+@flow(name="campaign")
+async def campaign(out: str, episodes: int = 1) -> int:
+    """Append the pid each time it runs."""
+    with open(out, "a") as file:
+        file.write(f"{os.getpid()}\n")
+    await asyncio.sleep(0.1 if Path(out).read_text().count("\n") > 1 else episodes)
+    return episodes
