@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,8 @@ _FORGOTTEN = frozenset({IterationStatus.NO_CHANGE, IterationStatus.STOPPED})
 _FAILED = frozenset({IterationStatus.CRASHED, IterationStatus.REJECTED, IterationStatus.INVALID})
 _NEAR_SCORE = 0.03
 """A loss of mean score up to this is within noise."""
+_FULL_EFFECT = 0.15
+"""A change of success rate plus score by this much counts as a full effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,10 @@ class Attempt:
     others: frozenset[tuple[str, str]]
     worth: float | None
     """In [0, 1] (see `worth`); None while pending."""
+    age: int = 0
+    """How many times the incumbent has changed since."""
+    displaced: bool = False
+    """Not an attempt: the module was replaced by a better one."""
 
 
 @dataclass
@@ -40,6 +46,8 @@ class History:
     attempts: list[Attempt] = field(default_factory=list)
     success: float = 0.0
     """Success rate of the incumbent in search."""
+    effects: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    """Slot → (weight, size in [0, 1]) of what a change there did, better or worse."""
 
     @classmethod
     def of(cls, catalogue: Catalogue, incumbent: Recipe, name: str, ideas: Sequence[IdeaSummary]) -> History:
@@ -52,19 +60,43 @@ class History:
         history = cls(catalogue, incumbent, known)
         history.seen.add(incumbent.signature(catalogue))
         by_name = {idea.idea: idea for idea in known}
+        line = _ancestry(name, by_name)
         for idea in known:
             if idea.modules:
                 history.seen.add(Recipe(idea.modules, idea.params).signature(catalogue))
             if idea.idea == name and idea.n:
                 history.success = idea.successes / idea.n
             parent = by_name.get(idea.parent or "")
+            age = line.index(idea.parent) if idea.parent in line else len(line)
+            if parent is not None:
+                history._learn_effect(idea, parent, age)
             for slot, module in swaps(idea.mutation).items():
                 others = frozenset((key, value) for key, value in idea.modules.items() if key != slot)
-                history.attempts.append(Attempt(idea.idea, slot, module, others, worth(idea, parent)))
+                history.attempts.append(Attempt(idea.idea, slot, module, others, worth(idea, parent), age))
                 displaced = parent.modules.get(slot) if parent else None
                 if displaced and idea.decision is Decision.KEEP:
-                    history.attempts.append(Attempt(idea.idea, slot, displaced, others, 0.0))
+                    history.attempts.append(Attempt(idea.idea, slot, displaced, others, 0.0, age, displaced=True))
         return history
+
+    def _learn_effect(self, idea: IdeaSummary, parent: IdeaSummary, age: int) -> None:
+        """Note how large a difference a change of each touched slot made, whatever its sign."""
+        if worth(idea) is None or not idea.n or not parent.n:
+            return
+        gained = abs(idea.successes / idea.n - parent.successes / parent.n)
+        size = min(1.0, (gained + abs((idea.mean_score or 0.0) - (parent.mean_score or 0.0))) / _FULL_EFFECT)
+        slots = set(swaps(idea.mutation))
+        slots |= {slot for slot, name in idea.modules.items() if _owns(self.catalogue, slot, name, idea.mutation)}
+        for slot in slots:
+            self.effects.setdefault(slot, []).append((0.5**age, size))
+
+    def influence(self, slot: str) -> float:
+        """How much changes of a slot matter now, in [0, 1]: mean size of their effects, older ones weighing less.
+
+        A slot whose changes make no difference is not what holds the policy back today. One pseudo-observation of 0.6
+        stands for slots that nobody has tried.
+        """
+        effects = self.effects.get(slot, [])
+        return (0.6 + sum(w * size for w, size in effects)) / (1.0 + sum(w for w, _ in effects))
 
     def tries(self, slot: str, module: str) -> list[Attempt]:
         """The attempts at a module of a slot, oldest first."""
@@ -73,6 +105,21 @@ class History:
     def others(self, slot: str) -> frozenset[tuple[str, str]]:
         """The incumbent's modules in all slots but one."""
         return frozenset((key, value) for key, value in self.incumbent.modules.items() if key != slot)
+
+
+def _ancestry(name: str, ideas: Mapping[str, IdeaSummary]) -> list[str | None]:
+    """The incumbent, its parent, and so on to the baseline."""
+    line: list[str | None] = []
+    at: str | None = name
+    while at is not None and at not in line:
+        line.append(at)
+        at = ideas[at].parent if at in ideas else None
+    return line
+
+
+def _owns(catalogue: Catalogue, slot: str, module: str, mutation: Mapping[str, Any]) -> bool:
+    known = catalogue.module(slot, module)
+    return known is not None and mutation.get("knob") in known.knobs
 
 
 def _with_modules(idea: IdeaSummary, name: str, incumbent: Recipe, ideas: Sequence[IdeaSummary]) -> IdeaSummary:

@@ -16,8 +16,8 @@ from agents.history import Attempt, History, adoptable, swaps
 from agents.recipe import Recipe
 from nightlab.seeding import derive
 
-RETRY_WEIGHT = 0.6
-"""Weight of a module that failed once, with other neighbours, against an untried one."""
+RETRY_WEIGHT = 0.5
+"""Weight of a module that failed once, long ago, against an untried one."""
 RETRY_DECAY = 0.5
 """Factor per further failure."""
 SAME_NEIGHBOURS = 0.0
@@ -46,7 +46,9 @@ def weight(history: History, slot: str, module: str) -> float:
     if any(attempt.others == now for attempt in tries):
         return SAME_NEIGHBOURS
     hope = max(attempt.worth or 0.0 for attempt in tries)
-    return float(RETRY_WEIGHT * RETRY_DECAY ** (len(tries) - 1) * (0.7 + 0.3 * min(1.0, hope / 0.4)))
+    changed = 1.0 - 0.5 ** min(attempt.age for attempt in tries)
+    failures = sum(2 if attempt.displaced else 1 for attempt in tries)
+    return float(RETRY_WEIGHT * changed * RETRY_DECAY ** (failures - 1) * (0.7 + 0.3 * min(1.0, hope / 0.4)))
 
 
 def open_swaps(history: History) -> dict[tuple[str, str], float]:
@@ -67,9 +69,7 @@ def swap_moves(history: History, families: Families, rng: random.Random, order_s
     for (slot, name), value in open_swaps(history).items():
         module = history.catalogue.slots[slot][name]
         family = max(module.families, key=lambda known: draws[known])
-        # A retry competes by chance, in proportion to its weight, so that it is neither certain nor shut out.
-        admitted = value >= 1.0 or rng.random() < value
-        rank = draws[family] + (1.0 if admitted else 0.0)
+        rank = draws[family] * value * (0.3 + 0.7 * history.influence(slot))
         ranked.append((-rank, derive(order_seed, "order", slot, name), slot, name, family))
     for _, _, slot, name, family in sorted(ranked):
         recipe = history.incumbent.swapped(history.catalogue, slot, name)

@@ -125,14 +125,14 @@ class OfflineResearcher:
 
 
 def structural_share(history: History) -> float:
-    """Chance of a structural move: .85 while many are open, falling to .2 with none; less when success is already high.
+    """Chance of a structural move: falls with the modules still open and with the incumbent's success.
 
-    At high success the incumbent's numbers are worth more than another module: from 80 % success on the share falls
-    linearly to 60 % of itself.
+    From .95 (nothing succeeds yet: numbers of a wrong structure say little) over .8 at half success to .55 at full
+    success, times the open swaps' weight up to `UNTRIED_FOR_FULL_SHARE`; never below .2.
     """
     open_weight = sum(moves.open_swaps(history).values())
-    share = 0.2 + 0.65 * min(1.0, open_weight / UNTRIED_FOR_FULL_SHARE)
-    return share * (1.0 - 0.4 * min(1.0, max(0.0, (history.success - 0.8) / 0.2)))
+    most = 0.95 - 0.3 * history.success if history.success < 0.5 else 0.8 - 0.5 * (history.success - 0.5)
+    return max(0.2, most * min(1.0, open_weight / UNTRIED_FOR_FULL_SHARE))
 
 
 def _kinds(history: History, rng: random.Random) -> list[Kind]:
