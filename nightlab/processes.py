@@ -1,4 +1,4 @@
-"""Child processes that leave nothing behind: they die with their parent, have a session of their own, end as a group."""
+"""Child processes that leave nothing behind: they die with their parent and end as a group."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import IO, Final
 import psutil
 
 from nightlab import confine
+from nightlab.records import Record
 
 Stream = int | IO[bytes] | None
 """What `subprocess` takes for a stream: PIPE, DEVNULL, STDOUT, a file or None (inherited)."""
@@ -128,3 +129,34 @@ def alive(pid: int, started_s: float | None = None) -> bool:
     """Whether the process lives, and is the one that started at `started_s` rather than a later one of the same pid."""
     now_s = start_time(pid)
     return now_s is not None and (started_s is None or abs(now_s - started_s) < START_TOLERANCE_S)
+
+
+class ProcessId(Record):
+    """One process as it is remembered on disk: a pid alone names nobody, numbers are used again."""
+
+    pid: int
+    start_ticks: int
+    """Field 22 of /proc/PID/stat: clock ticks between boot and the start of the process."""
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessId:
+        """The process that has this number now. Raises ProcessLookupError if there is none."""
+        ticks = start_ticks(pid)
+        if ticks is None:
+            raise ProcessLookupError(f"no process {pid}")
+        return cls(pid=pid, start_ticks=ticks)
+
+    @property
+    def alive(self) -> bool:
+        """True while exactly this process runs (a zombie does not)."""
+        return start_ticks(self.pid) == self.start_ticks
+
+
+def start_ticks(pid: int) -> int | None:
+    """Start time of a running process in clock ticks since boot; None if there is none or it is a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = stat[stat.rindex(")") + 2 :].split()
+    return None if fields[0] in ("Z", "X") else int(fields[19])
