@@ -1,8 +1,8 @@
 """Messages over a stream socket: 4-byte big-endian length, then msgpack. No pickle, so reading runs nobody's code.
 
-`send`/`recv` for blocking sockets, `write_frame`/`read_frame` for asyncio streams. A peer that closes the stream between
-two messages reads as EOFError; a length above `MAX_FRAME_BYTES`, a broken frame or bytes that are no msgpack as
-FramingError.
+`send`/`recv` for blocking sockets, `write_frame`/`read_frame` for asyncio streams. A peer that closes the stream
+between two messages reads as EOFError; a length above `MAX_FRAME_BYTES`, a broken frame or bytes that are no msgpack
+as FramingError.
 """
 
 from __future__ import annotations
