@@ -14,6 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from data.lab_git import LabGit
+from data.ledger import SqliteLedger, corrupt
 from nightlab.errors import LabError, UsageError
 from nightlab.records import EpisodeKey, LabConfig, StationConfig
 
@@ -132,13 +133,25 @@ class Lab:
         places = self.rollouts_dir / key.iteration
         return [place / "judged" / key.text() for place in sorted(places.glob(f"{key.station}*"))]
 
+    @property
     def config(self) -> LabConfig:
-        """`lab.yaml`.
+        """What `lab.yaml` says now.
 
         Raises:
             LabError: it is missing, no YAML, or has unknown or wrong fields.
         """
         return read_config(self.config_path)
+
+    def write_config(self, config: LabConfig) -> None:
+        """Replace `lab.yaml`; the keeper commits it when it starts or at the next flush."""
+        partial = self.config_path.with_name(".lab.yaml.part")
+        partial.write_text(_yaml(config))
+        partial.replace(self.config_path)
+
+    @staticmethod
+    def exists(path: Path) -> bool:
+        """True if something lies at `path` that is, or ought to be, a lab."""
+        return path.is_dir() and any(path.iterdir())
 
     @classmethod
     def create(cls, path: Path, config: LabConfig | None = None, *, template: Path | None = None) -> Lab:
@@ -153,7 +166,7 @@ class Lab:
             UsageError: the directory is in use, or there is no template for the environment.
         """
         path = path.resolve()
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if cls.exists(path) or path.is_file():
             raise UsageError(f"{path} is not empty. Open it as a lab with: nightlab up --lab {path}   or name another")
         config = config or default_config()
         source = template or TEMPLATES / config.environment
@@ -175,6 +188,7 @@ class Lab:
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, path / name)
         partial.unlink()
+        SqliteLedger(lab.ledger_path).close()
         LabGit(path).init([*texts, *files], f"A lab for {config.environment}: settings and the workspace template")
         return lab
 
@@ -195,7 +209,7 @@ class Lab:
                     f"{path} is not a whole lab: {name} is missing. Restore it from a copy, or start a new lab: "
                     f"nightlab up --lab NEWDIR"
                 )
-        lab.config()
+        _ = lab.config
         LabGit(path).check()
         _check_ledger(lab.ledger_path)
         lab.make_folders()
@@ -204,7 +218,7 @@ class Lab:
     @classmethod
     def open_or_create(cls, path: Path, config: LabConfig | None = None) -> Lab:
         """Open the lab at `path`, or create it where there is nothing."""
-        if path.is_dir() and any(path.iterdir()):
+        if cls.exists(path):
             return cls.open(path)
         return cls.create(path, config)
 
@@ -219,7 +233,9 @@ class Lab:
         self.run_dir.chmod(0o700)
 
 
-def default_config(environment: str = "push_t", stations: int = 2, profile: str = "nominal", speed: float = 10.0) -> LabConfig:
+def default_config(
+    environment: str = "push_t", stations: int = 2, profile: str = "nominal", speed: float = 10.0
+) -> LabConfig:
     """Simulated stations robot-1 … robot-N, each with its own station seed."""
     if stations < 1:
         raise UsageError(f"a lab needs at least one station; asked were {stations}. Try: --stations 2")
@@ -239,7 +255,9 @@ def read_config(path: Path) -> LabConfig:
     except OSError as error:
         raise LabError(f"cannot read {path}: {error.strerror}. Create a lab with: nightlab up --lab DIR") from error
     except (yaml.YAMLError, ValidationError) as error:
-        raise LabError(f"{path} is not a valid lab.yaml: {error}. Mend it, or: git -C {path.parent} restore lab.yaml") from error
+        raise LabError(
+            f"{path} is not a valid lab.yaml: {error}. Mend it, or: git -C {path.parent} restore lab.yaml"
+        ) from error
 
 
 def _yaml(config: LabConfig) -> str:
@@ -258,6 +276,4 @@ def _check_ledger(path: Path) -> None:
         finally:
             connection.close()
     except sqlite3.DatabaseError as error:
-        from data.ledger import corrupt
-
         raise corrupt(path, str(error)) from error

@@ -65,10 +65,14 @@ class LabGit:
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise LabError(f"git {arguments[0]} in {self.path}: {error}. Check that git is installed: nightlab doctor") from error
+            raise LabError(
+                f"git {arguments[0]} in {self.path}: {error}. Check that git is installed: nightlab doctor"
+            ) from error
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip()[-600:]
-            raise LabError(f"git {arguments[0]} in {self.path} failed: {said}. Look at it with: git -C {self.path} status")
+            raise LabError(
+                f"git {arguments[0]} in {self.path} failed: {said}. Look at it with: git -C {self.path} status"
+            )
         return done.stdout
 
     def init(self, paths: Sequence[str], message: str) -> str:
@@ -153,7 +157,9 @@ class LabGit:
         who = f"{clean_name(author)} <{clean_name(author)}@nightlab.invalid>"
         now = f"{int(time.time())} +0000"
         out = io.BytesIO()
-        out.write(f"feature done\ncommit {IDEAS}{idea}\nmark :1\nauthor {who} {now}\ncommitter {KEEPER} {now}\n".encode())
+        out.write(
+            f"feature done\ncommit {IDEAS}{idea}\nmark :1\nauthor {who} {now}\ncommitter {KEEPER} {now}\n".encode()
+        )
         _data(out, message.encode())
         for word, parent in zip(("from", *["merge"] * len(parents)), parents, strict=False):
             out.write(f"{word} {parent}\n".encode())
@@ -163,7 +169,9 @@ class LabGit:
         out.write(b"\nget-mark :1\ndone\n")
         commit = self.run("fast-import", "--quiet", "--force", "--done", stdin=out.getvalue()).decode().strip()
         if not re.fullmatch(r"[0-9a-f]{40,64}", commit):
-            raise LabError(f"git fast-import made no commit for {idea} in {self.path}: {commit[:200]!r}. See: nightlab doctor")
+            raise LabError(
+                f"git fast-import made no commit for {idea} in {self.path}: {commit[:200]!r}. See: nightlab doctor"
+            )
         return commit
 
     def set_branch(self, branch: str, commit: str) -> None:
