@@ -42,7 +42,8 @@ def _background(size_px: int) -> Image:
     half = 0.5 / scale
 
     def band(low: float, high: float) -> NDArray[np.float64]:
-        return np.clip(np.minimum(centre + half, high) - np.maximum(centre - half, low), 0, None) * scale
+        overlap = np.minimum(centre + half, high) - np.maximum(centre - half, low)
+        return np.asarray(np.clip(overlap, 0, None) * scale, dtype=np.float64)
 
     wall = band(3, 7) + band(504, 508)
     inside = band(3, 508)
@@ -69,7 +70,9 @@ def _grid(
     c1, r1 = (min(size, math.ceil(value * scale) + 1) for value in high)
     if c0 >= c1 or r0 >= r1:
         return None
-    return r0, c0, (np.arange(c0, c1) + 0.5)[None, :] / scale, (np.arange(r0, r1) + 0.5)[:, None] / scale
+    x = np.arange(c0, c1, dtype=np.float64)[None, :] + 0.5
+    y = np.arange(r0, r1, dtype=np.float64)[:, None] + 0.5
+    return r0, c0, np.asarray(x / scale, dtype=np.float64), np.asarray(y / scale, dtype=np.float64)
 
 
 def _draw_disc(image: Image, xy: Sequence[float]) -> None:

@@ -1,0 +1,1 @@
+"""Push-T: one idea per file; `catalogue.yaml` says which slot each fills and what it claims."""

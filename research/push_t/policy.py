@@ -1,0 +1,28 @@
+"""Push-T: one module of the library per slot. Swap a module, set a knob in params.yaml, or write your own."""
+
+from pathlib import Path
+
+from policies.library.pipeline import Pipeline, read_params
+from policies.library.push_t import (
+    choose_through_centre,
+    drive_jump,
+    endgame_none,
+    pause_none,
+    recover_none,
+    route_straight,
+    sense_raw,
+)
+
+MODULES = {
+    "sense": sense_raw,
+    "choose": choose_through_centre,
+    "route": route_straight,
+    "drive": drive_jump,
+    "endgame": endgame_none,
+    "pause": pause_none,
+    "recover": recover_none,
+}
+
+
+def make_policy(checkpoint: Path) -> Pipeline:
+    return Pipeline(MODULES, read_params(checkpoint))
