@@ -15,7 +15,7 @@ from agents.history import worth
 from nightlab.records import IdeaSummary, Passage
 
 LITERATURE_WEIGHT = 0.5
-FAILURE_WEIGHT = 0.5
+FAILURE_WEIGHT = 1.0
 PENDING_FAILURES = 0.5
 
 FAILURE_FAMILIES: Mapping[str, tuple[str, ...]] = {

@@ -98,6 +98,18 @@ class History:
         effects = self.effects.get(slot, [])
         return (0.6 + sum(w * size for w, size in effects)) / (1.0 + sum(w for w, _ in effects))
 
+    def overtaken(self, idea: IdeaSummary) -> bool:
+        """Whether the incumbent differs from the idea's parent in what the idea changed, or has the change already."""
+        parent = next((known for known in self.ideas if known.idea == idea.parent), None)
+        if parent is None:
+            return True
+        now = self.incumbent.modules
+        for slot in swaps(idea.mutation):
+            if now.get(slot) != parent.modules.get(slot):
+                return True
+        knob = idea.mutation.get("knob")
+        return knob is not None and self.incumbent.params.get(knob) != parent.params.get(knob)
+
     def tries(self, slot: str, module: str) -> list[Attempt]:
         """The attempts at a module of a slot, oldest first."""
         return [attempt for attempt in self.attempts if (attempt.slot, attempt.module) == (slot, module)]

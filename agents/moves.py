@@ -16,8 +16,10 @@ from agents.history import Attempt, History, adoptable, swaps
 from agents.recipe import Recipe
 from nightlab.seeding import derive
 
-RETRY_WEIGHT = 0.5
-"""Weight of a module that failed once, long ago, against an untried one."""
+RETRY_WEIGHT = 0.8
+"""Weight of a module that made no difference once, long ago, against an untried one."""
+HARM_WEIGHT = 0.3
+"""Weight of a module that did harm once, long ago."""
 RETRY_DECAY = 0.5
 """Factor per further failure."""
 SAME_NEIGHBOURS = 0.0
@@ -48,7 +50,8 @@ def weight(history: History, slot: str, module: str) -> float:
     hope = max(attempt.worth or 0.0 for attempt in tries)
     changed = 1.0 - 0.5 ** min(attempt.age for attempt in tries)
     failures = sum(2 if attempt.displaced else 1 for attempt in tries)
-    return float(RETRY_WEIGHT * changed * RETRY_DECAY ** (failures - 1) * (0.7 + 0.3 * min(1.0, hope / 0.4)))
+    first = HARM_WEIGHT + (RETRY_WEIGHT - HARM_WEIGHT) * min(1.0, hope / 0.4)
+    return float(first * changed * RETRY_DECAY ** (failures - 1))
 
 
 def open_swaps(history: History) -> dict[tuple[str, str], float]:
@@ -69,7 +72,7 @@ def swap_moves(history: History, families: Families, rng: random.Random, order_s
     for (slot, name), value in open_swaps(history).items():
         module = history.catalogue.slots[slot][name]
         family = max(module.families, key=lambda known: draws[known])
-        rank = draws[family] * value * (0.3 + 0.7 * history.influence(slot))
+        rank = draws[family] * value * (0.2 + 0.8 * history.influence(slot))
         ranked.append((-rank, derive(order_seed, "order", slot, name), slot, name, family))
     for _, _, slot, name, family in sorted(ranked):
         recipe = history.incumbent.swapped(history.catalogue, slot, name)
@@ -77,8 +80,14 @@ def swap_moves(history: History, families: Families, rng: random.Random, order_s
 
 
 def adopt_moves(history: History) -> Iterator[Move]:
-    """Ideas that beat their parent but came second to another, put on top of the incumbent."""
+    """Ideas that beat their parent but came second to another, put on top of the incumbent; each is adopted once.
+
+    Left out where the incumbent has changed the same slot or knob since: it would undo that gain.
+    """
+    adopted = {idea.mutation.get("adopted") for idea in history.ideas}
     for idea in adoptable(history.ideas):
+        if idea.idea in adopted or history.overtaken(idea):
+            continue
         recipe, changed = history.incumbent, swaps(idea.mutation)
         for slot, name in changed.items():
             if slot in recipe.modules and history.catalogue.module(slot, name):

@@ -17,29 +17,58 @@ from nightlab.seeding import derive
 
 SLOTS = ("sense", "choose", "route", "drive", "endgame", "pause", "recover")
 FAMILIES = ("estimation", "contact", "planning", "tracking", "precision", "latency", "recovery")
+LETTERS = dict.fromkeys(SLOTS, "abcd") | {"choose": "abcdef", "sense": "abc"}
 WINDOW = 4
 TRIALS = 40
 
 
-def score(recipe: Recipe) -> float:
-    """Mean score of a recipe in [0, 1]: `b` of choose pays only with `b` of route, `b` of endgame only near the goal."""
+CHOOSE = {"a": (0.0, 0.54), "b": (0.02, 0.51), "c": (0.0, 0.35), "d": (0.5, 0.88), "e": (0.6, 0.90), "f": (0.85, 0.92)}
+"""Success and score of failures with a way around the block; without one there is no success and little score."""
+HARM = {"route_c": 0.92, "route_d": 0.3, "drive_b": 0.95, "drive_d": 0.3, "endgame_c": 0.6, "endgame_d": 0.8,
+        "pause_d": 0.7, "recover_d": 0.85, "sense_b": 0.85, "sense_c": 0.9}  # fmt: skip
+
+
+def quality(recipe: Recipe) -> tuple[float, float]:
+    """(success probability, mean score) of a recipe: a made-up ladder whose rungs need one another."""
     has = recipe.modules
-    value = 0.2
-    routed = has["route"] in ("route_b", "route_c")
-    value += {"route_b": 0.3, "route_c": 0.2}.get(has["route"], 0.0)
-    gain = {"choose_b": (0.4, 0.05), "choose_c": (0.3, 0.0), "choose_d": (-0.05, -0.05)}
-    value += gain.get(has["choose"], (0.0, 0.0))[0 if routed else 1]
-    if value > 0.75:
-        value += {"endgame_b": 0.05, "endgame_c": -0.1}.get(has["endgame"], 0.0)
-    value += {"drive_b": 0.015, "drive_c": -0.2}.get(has["drive"], 0.0)
-    value += {"recover_b": 0.02, "recover_c": -0.03}.get(has["recover"], 0.0) if value > 0.6 else 0.0
-    value -= 0.02 * abs(math.log(float(recipe.params.get("endgame_step", 16.0)) / 6.0)) if value > 0.8 else 0.0
-    return min(1.0, value)
+    rate, lost = CHOOSE[has["choose"][-1]]
+    if has["route"] == "route_a":
+        rate, lost = 0.0, 0.2 + 0.1 * (rate > 0)
+    if has["endgame"] == "endgame_b" and rate > 0.3:
+        rate = 1 - (1 - rate) * 0.1
+    for name in has.values():
+        rate *= HARM.get(name, 1.0)
+        lost *= 0.5 + 0.5 * HARM.get(name, 1.0)
+    if has["recover"] == "recover_b" and rate > 0.3:
+        rate = 1 - (1 - rate) * 0.5
+    knob = float(recipe.params.get("endgame_step", 16.0))
+    rate *= 1 - 0.05 * abs(math.log(knob / 8.0)) if has["endgame"] == "endgame_b" else 1.0
+    return rate, rate * 0.96 + (1 - rate) * lost
 
 
 def success(recipe: Recipe) -> float:
-    """Success probability: 0 below a score of .7, 1 from .96 on."""
-    return min(1.0, max(0.0, (score(recipe) - 0.7) / 0.26))
+    return quality(recipe)[0]
+
+
+def score(recipe: Recipe) -> float:
+    return quality(recipe)[1]
+
+
+def failures(recipe: Recipe) -> dict[str, int]:
+    """What the verifier would say of twenty episodes."""
+    rate, count = success(recipe), round(20 * (1 - success(recipe)))
+    if recipe.modules["route"] == "route_a":
+        return {"never_moved": count // 2, "missed_goal": count - count // 2}
+    close = round(count * 0.8) if rate > 0.3 and recipe.modules["endgame"] != "endgame_b" else count // 5
+    return {"near_miss": close, "missed_goal": count - close}
+
+
+def lead(candidate: Recipe, incumbent: Recipe, noise: random.Random) -> float:
+    """What some twenty pairs show: success first, score where success tells nothing; with the noise of such a sample."""
+    (rate, mean), (old_rate, old_mean) = quality(candidate), quality(incumbent)
+    spread = 0.15 * math.sqrt(rate * (1 - rate) + old_rate * (1 - old_rate))
+    more = rate - old_rate + noise.gauss(0.0, spread)
+    return more if abs(more) > 0.05 else more + mean - old_mean + noise.gauss(0.0, 0.01)
 
 
 def catalogue() -> dict[str, object]:
@@ -48,7 +77,7 @@ def catalogue() -> dict[str, object]:
         knobs = {f"{slot}_step": {"low": 2, "high": 40, "default": 16, "log": True}} if letter in "ab" else {}
         return {"title": f"{slot} {letter}", "hypothesis": "helps", "families": [FAMILIES[number]], "knobs": knobs}
 
-    return {slot: {f"{slot}_{letter}": module(slot, letter) for letter in "abcd"} for slot in SLOTS}
+    return {slot: {f"{slot}_{letter}": module(slot, letter) for letter in LETTERS[slot]} for slot in SLOTS}
 
 
 def climb(seed: int, root: Path) -> list[float]:
@@ -79,6 +108,7 @@ def climb(seed: int, root: Path) -> list[float]:
             context = ProposalContext(
                 campaign="C1", environment="mini", goal="push", idea=name, incumbent=incumbent,
                 workspace=str(workspace), ideas=tuple(ideas.values()), seed=derive(seed, name),
+                failure_histogram=failures(recipes[incumbent]),
             )  # fmt: skip
             made = researcher.propose_now(context)
             assert made.status is ProposalStatus.OK, made.detail
@@ -91,14 +121,14 @@ def climb(seed: int, root: Path) -> list[float]:
             pending.append(name)
         name = pending.pop(noise.randrange(2))
         idea = ideas[name]
-        ahead = score(recipes[name]) - score(recipes[incumbent]) + noise.gauss(0.0, 0.008)
-        over_parent = score(recipes[name]) - score(recipes[str(idea.parent)]) + noise.gauss(0.0, 0.008)
-        decision = Decision.KEEP if ahead > 0.015 else Decision.REVERT if ahead < -0.005 else Decision.INCONCLUSIVE
+        ahead = lead(recipes[name], recipes[incumbent], noise)
+        over_parent = lead(recipes[name], recipes[str(idea.parent)], noise)
+        decision = Decision.KEEP if ahead > 0.03 else Decision.REVERT if ahead < -0.01 else Decision.INCONCLUSIVE
         ideas[name] = idea.model_copy(
             update={
                 "status": IterationStatus.DECIDED,
                 "decision": decision,
-                "beats_parent": decision is not Decision.KEEP and over_parent > 0.015,
+                "beats_parent": decision is not Decision.KEEP and over_parent > 0.03,
                 "n": 20,
                 "successes": round(20 * success(recipes[name])),
                 "mean_score": score(recipes[name]),
