@@ -45,6 +45,8 @@ from nightlab.records import (
     WorkKind,
 )
 
+REFRESH_RATE = 0.3
+"""A KEEP of an idea that succeeds this often makes the next trials use fresh search seeds."""
 DECIDING = (SeedPool.SEARCH, SeedPool.CONFIRM)
 """Pools whose results researchers and decisions may see."""
 
@@ -99,7 +101,11 @@ class CampaignState:
     works: dict[str, WorkState] = field(default_factory=dict)
     """By `Work.iteration` and station, in order of the claims; see `work_key`."""
     search_block: list[int] = field(default_factory=list)
-    """Search seeds in the order that every trial uses them."""
+    """Search seeds in the order that every trial against this incumbent uses them.
+
+    A new incumbent was chosen for its luck on the old ones, too, and would look better there than it is; so a KEEP starts
+    a fresh block. As long as hardly anything succeeds, score differences are large and the old block stays: it saves time.
+    """
     confirm_seeds: dict[str, list[int]] = field(default_factory=dict)
     """Fresh seeds by iteration."""
     draws: dict[int, HeldOutDraw] = field(default_factory=dict)
@@ -222,6 +228,14 @@ class CampaignState:
         scored = [r for r in self.known(idea, wanted).values() if r.outcome is not Outcome.UNSCORED]
         return rate(scored, extra_unscored=sum(self._unscored[idea, pool] for pool in wanted))
 
+    def fresh_rate(self, idea: str) -> Rate:
+        """Success rate of an incumbent on the current search block and on confirmation seeds: not what it was chosen by."""
+        block, known = set(self.search_block), self.known(idea, (SeedPool.SEARCH,))
+        results = [known[seed] for seed in known if seed in block] + list(
+            self.known(idea, (SeedPool.CONFIRM,)).values()
+        )
+        return rate(r for r in results if r.outcome is not Outcome.UNSCORED)
+
     def failure_histogram(self, idea: str | None = None) -> dict[str, int]:
         """Why the idea (default: the incumbent) failed in search and confirmation, most frequent first."""
         results = self.known(idea or self.incumbent).values()
@@ -311,6 +325,8 @@ class CampaignState:
         if judgement.decision is Decision.KEEP and idea.idea not in self.kept:
             self.kept.append(idea.idea)
             self.incumbent = idea.idea
+            if judgement.candidate.successes >= REFRESH_RATE * judgement.candidate.n:
+                self.search_block = []
 
     def _ended(self, event: Event) -> None:
         status = IterationStatus(event.data["status"])

@@ -1,14 +1,16 @@
 """The pre-declared sequential paired test that decides KEEP, REVERT or INCONCLUSIVE. Pure functions of the ledger.
 
-Two stages, on seeds that candidate and incumbent share (see `data/pairs.py` for how a pair is compared):
+A pair is compared by success, then the verifier's score, then steps (data/pairs.py). Two stages, on shared seeds:
 
-1. Search, looked at after every pair from `MIN_PAIRS` on. Sign tests on untied pairs: clearly worse → REVERT, clearly
-   better → PROMISING, no way left to become clearly better → REVERT or INCONCLUSIVE.
+1. Search, looked at after every pair from `MIN_PAIRS` on, with sign tests on untied pairs: clearly worse → REVERT,
+   clearly better → PROMISING, no way left to become clearly better → REVERT or INCONCLUSIVE.
 2. Confirmation of a PROMISING candidate on fresh seeds, both policies run anew. KEEP needs all pairs together below
    `ALPHA_KEEP`, wins ≥ losses on the fresh seeds, and at least as many successes as the incumbent, fresh and overall.
 
-Steps never outvote success: a candidate whose evidence rests on shorter episodes needs every planned pair and may not
-have lost a single success. Under no difference the whole procedure keeps at most 5 %: tests/data/test_judge_errors.py.
+Success and score are *solid* evidence and are tested by themselves, so that the noise of steps cannot drown them. Steps
+never outvote success: a candidate that is only faster needs at least `FASTER_PAIRS` search pairs, every confirmation
+pair, and may not have lost a single success. Under no difference the whole procedure keeps at most 5 % of candidates:
+tests/data/test_judge_errors.py.
 """
 
 from __future__ import annotations
@@ -25,10 +27,12 @@ MIN_PAIRS = 10
 """No decision rests on fewer pairs."""
 MIN_CONFIRM = 5
 """Fresh pairs a KEEP needs at least."""
-ALPHA_LOOK = 0.055
-"""One-sided level of each look in the search stage: 8 of 10."""
-ALPHA_KEEP = 0.03
-"""One-sided level that all pairs together must reach for a KEEP."""
+FASTER_PAIRS = 20
+"""Search pairs that a candidate needs which is only faster."""
+ALPHA_LOOK = 0.0626
+"""One-sided level of each look in the search stage: 8 of 10, or 4 of 4 where most pairs are ties."""
+ALPHA_KEEP = 0.0313
+"""One-sided level that all pairs together must reach for a KEEP: 5 of 5, 8 of 9."""
 ALPHA_REVERT = 0.2
 """At the end of a search without promise: REVERT below this p of being worse, else INCONCLUSIVE."""
 FUTILE = 0.15
@@ -64,12 +68,11 @@ def judge_search(pairs: Sequence[Pair], *, search_n: int = 20, last: bool = Fals
         return SearchVerdict.INCONCLUSIVE if last else SearchVerdict.CONTINUE
     t = tally(pairs)
     done = last or t.n >= search_n
-    clear = _clear(t, done=done)
+    clear = _clear(t)
     if clear is not None:
         return clear
     if done or t.identical == t.n or _futile(t, search_n):
-        worse = min(sign_test(t.losses, t.wins), sign_test(t.success_losses, t.success_wins)) <= ALPHA_REVERT
-        return SearchVerdict.REVERT if worse else SearchVerdict.INCONCLUSIVE
+        return SearchVerdict.REVERT if _p_worse(t) <= ALPHA_REVERT else SearchVerdict.INCONCLUSIVE
     return SearchVerdict.CONTINUE
 
 
@@ -80,18 +83,19 @@ def judge_confirm(search: Sequence[Pair], confirm: Sequence[Pair], *, confirm_n:
     done = fresh.n >= confirm_n
     if fresh.n < min(MIN_CONFIRM, confirm_n):
         return ConfirmVerdict.CONTINUE
-    holds = fresh.wins >= fresh.losses and fresh.success_wins >= fresh.success_losses
-    holds = holds and everything.success_wins >= everything.success_losses
-    solid = sign_test(everything.solid_wins, everything.solid_losses) <= ALPHA_KEEP
-    if holds and solid and sign_test(everything.wins, everything.losses) <= ALPHA_KEEP:
+    holds = fresh.solid_wins >= fresh.solid_losses and min(fresh.success_margin, everything.success_margin) >= 0
+    if holds and sign_test(everything.solid_wins, everything.solid_losses) <= ALPHA_KEEP:
         return ConfirmVerdict.KEEP
     if done:
-        faster = everything.success_losses == 0 and sign_test(everything.wins, everything.losses) <= ALPHA_KEEP
+        holds = holds and fresh.wins >= fresh.losses and _may_be_faster(everything)
+        faster = sign_test(everything.wins, everything.losses) <= ALPHA_KEEP
         return ConfirmVerdict.KEEP if holds and faster else ConfirmVerdict.INCONCLUSIVE
     left = confirm_n - fresh.n
-    if fresh.wins + left < fresh.losses or sign_test(everything.wins + left, everything.losses) > ALPHA_KEEP:
-        return ConfirmVerdict.INCONCLUSIVE
-    return ConfirmVerdict.CONTINUE
+    solid = fresh.solid_wins + left >= fresh.solid_losses
+    solid = solid and sign_test(everything.solid_wins + left, everything.solid_losses) <= ALPHA_KEEP
+    faster = _may_be_faster(everything) and fresh.wins + left >= fresh.losses
+    faster = faster and sign_test(everything.wins + left, everything.losses) <= ALPHA_KEEP
+    return ConfirmVerdict.CONTINUE if solid or faster else ConfirmVerdict.INCONCLUSIVE
 
 
 def search_prefix(pairs: Sequence[Pair], *, search_n: int = 20) -> tuple[SearchVerdict, Sequence[Pair]]:
@@ -101,7 +105,7 @@ def search_prefix(pairs: Sequence[Pair], *, search_n: int = 20) -> tuple[SearchV
     own affair: where it went on, it had more seeds planned.
     """
     for n in range(MIN_PAIRS, len(pairs)):
-        clear = _clear(tally(pairs[:n]), done=n >= search_n)
+        clear = _clear(tally(pairs[:n]))
         if clear is not None:
             return clear, pairs[:n]
     return judge_search(pairs, search_n=search_n, last=True), pairs
@@ -179,22 +183,37 @@ def _confirmed(
     return Decision.INCONCLUSIVE, fresh, f"promising, but only {len(fresh)} fresh seeds were run", False
 
 
-def _clear(t: Tally, *, done: bool) -> SearchVerdict | None:
+def _clear(t: Tally) -> SearchVerdict | None:
     """REVERT or PROMISING where one look is clear, else None."""
-    if min(sign_test(t.losses, t.wins), sign_test(t.success_losses, t.success_wins)) <= ALPHA_LOOK:
+    if min(sign_test(t.solid_losses, t.solid_wins), sign_test(t.success_losses, t.success_wins)) <= ALPHA_LOOK:
         return SearchVerdict.REVERT
-    if sign_test(t.wins, t.losses) > ALPHA_LOOK or t.success_wins < t.success_losses:
-        return None
-    solid = sign_test(t.solid_wins, t.solid_losses) <= ALPHA_LOOK
-    return SearchVerdict.PROMISING if solid or (done and t.success_losses == 0) else None
+    if sign_test(t.solid_wins, t.solid_losses) <= ALPHA_LOOK and t.success_margin >= 0:
+        return SearchVerdict.PROMISING
+    if t.n >= FASTER_PAIRS and _may_be_faster(t) and sign_test(t.wins, t.losses) <= ALPHA_LOOK:
+        return SearchVerdict.PROMISING
+    return None
+
+
+def _may_be_faster(t: Tally) -> bool:
+    """True if nothing but steps could decide: not one success was lost, and no solid evidence stands against it."""
+    return t.success_losses == 0 and t.solid_wins >= t.solid_losses
+
+
+def _p_worse(t: Tally) -> float:
+    """The smallest p of being worse, by all words, by success and score, by success."""
+    pairs = ((t.losses, t.wins), (t.solid_losses, t.solid_wins), (t.success_losses, t.success_wins))
+    return min(sign_test(*counts) for counts in pairs)
 
 
 def _futile(t: Tally, search_n: int) -> bool:
     """True if the pairs left, won at an optimistic rate, would not make the candidate promising."""
-    left = search_n - t.n
-    wins = t.wins + round(left * (t.wins + 1) / (t.n + 2))
-    losses = t.losses + round(left * t.losses / t.n)
-    return sign_test(wins, losses) > FUTILE
+
+    def projected(wins: int, losses: int) -> float:
+        left = search_n - t.n
+        return sign_test(wins + round(left * (wins + 1) / (t.n + 2)), losses + round(left * losses / t.n))
+
+    faster = projected(t.wins, t.losses) if _may_be_faster(t) else 1.0
+    return min(projected(t.solid_wins, t.solid_losses), faster) > FUTILE
 
 
 def _words(t: Tally) -> str:

@@ -91,6 +91,11 @@ class Tally:
     def ties(self) -> int:
         return self.n - self.wins - self.losses
 
+    @property
+    def success_margin(self) -> int:
+        """Successes of the candidate minus those of the incumbent."""
+        return self.success_wins - self.success_losses
+
     def __add__(self, other: Tally) -> Tally:
         return Tally(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
 

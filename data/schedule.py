@@ -38,6 +38,8 @@ class ScheduleSettings:
     """Predicted chance of passing that opens a held-out draw."""
     promising_probability: float = 0.2
     """Predicted chance of passing from which the incumbent is worth qualifying."""
+    anchor_n: int = 12
+    """Episodes of a new incumbent on its fresh search seeds before new trials."""
     chunk_n: int = 25
     """Held-out episodes per claim at most."""
     reevaluate_n: int = 12
@@ -54,8 +56,10 @@ class ScheduleSettings:
     """How often the same work is handed out when its station's flow keeps dying."""
     lost_s: float = 120.0
     """Silence of a station after which others take over its evaluations."""
-    final_small_n: int = 100
+    final_small_n: int = 60
     """Size of the final draw of an incumbent that succeeds in less than half of its episodes."""
+    final_least_n: int = 20
+    """Size of the final draw at least, even if it will not be finished in time."""
 
 
 DEFAULTS = ScheduleSettings()
@@ -86,7 +90,7 @@ def next_work(
     reason = state.stop_reason(now_s)
     if reason:
         return desk.idle(WorkKind.STOP, reason)
-    for ask in (desk.again, desk.baseline, desk.held_out, desk.qualification, desk.filler):
+    for ask in (desk.again, desk.baseline, desk.held_out, desk.anchor, desk.qualification, desk.filler):
         work = ask()
         if work is not None:
             return work
@@ -168,7 +172,7 @@ class _Desk:
         if latest is not None and latest.open:
             return self._chunk(latest) or self._wait("the held-out draw is being finished")
         planned = self._final_n()
-        if self.now_s >= state.deadline_wall_s - self._held_out_s(planned) - settings.reserve_s:
+        if self.now_s + 1.0 >= state.deadline_wall_s - self._held_out_s(planned) - settings.reserve_s:
             final = HeldOutDraw(self._draw_number(), state.incumbent, planned, state.spec.target, final=True)
             return self._chunk(final)
         if self._qualified() and not self._failed_before():
@@ -176,10 +180,27 @@ class _Desk:
             return self._chunk(HeldOutDraw(self._draw_number(), state.incumbent, spec.held_out_n, spec.target))
         return None
 
+    def anchor(self) -> Work | None:
+        """A new incumbent on the first seeds of its fresh block, shared out, before trials begin to compare with it."""
+        if self.state.incumbent == self.state.baseline or any(w.work.kind is WorkKind.REEVALUATE for w in self.mine):
+            return None
+        wanted = self.settings.anchor_n
+        seeds = self._open_seeds(search_block(self.state, wanted, self.draw)[:wanted])
+        if not seeds:
+            return None
+        share = math.ceil(wanted / self.stations)
+        return self._evaluate(
+            WorkKind.REEVALUATE,
+            self.state.incumbent,
+            SeedPool.SEARCH,
+            seeds[:share],
+            reason="new incumbent, fresh seeds",
+        )
+
     def qualification(self) -> Work | None:
         if self._failed_before() or self._chance() < self.settings.promising_probability:
             return None
-        rate = self.state.rate(self.state.incumbent)
+        rate = self.state.fresh_rate(self.state.incumbent)
         needed = self._needed_n() - rate.n
         if needed <= 0 or self._needed_n() > self.settings.qualify_most_n:
             return None
@@ -304,16 +325,16 @@ class _Desk:
 
     def _chance(self) -> float:
         """Predicted chance that the incumbent passes a held-out draw."""
-        rate, spec = self.state.rate(self.state.incumbent), self.state.spec
+        rate, spec = self.state.fresh_rate(self.state.incumbent), self.state.spec
         return pass_probability(rate.successes, rate.n, spec.held_out_n, spec.target) if rate.n >= 10 else 0.0
 
     def _qualified(self) -> bool:
-        enough = self.state.rate(self.state.incumbent).n >= self.settings.qualify_n
+        enough = self.state.fresh_rate(self.state.incumbent).n >= self.settings.qualify_n
         return enough and self._chance() >= self.settings.qualify_probability
 
     def _needed_n(self) -> int:
         """Search episodes with which the incumbent would qualify if it failed no more."""
-        rate, spec = self.state.rate(self.state.incumbent), self.state.spec
+        rate, spec = self.state.fresh_rate(self.state.incumbent), self.state.spec
         failures = rate.n - rate.successes
         for n in range(max(self.settings.qualify_n, rate.n), self.settings.qualify_most_n + 1):
             chance = pass_probability(n - failures, n, spec.held_out_n, spec.target)
@@ -323,12 +344,13 @@ class _Desk:
 
     def _final_n(self) -> int:
         """Size of the final draw: what was asked for, less if the incumbent is poor or the budget short."""
-        spec, rate = self.state.spec, self.state.rate(self.state.incumbent)
+        spec, rate = self.state.spec, self.state.fresh_rate(self.state.incumbent)
         wanted = spec.held_out_n
         if rate.successes < 0.5 * rate.n:
             wanted = min(wanted, self.settings.final_small_n)
-        fits = int(self.settings.final_share * spec.budget_s / self._held_out_s(1))
-        return max(10, min(wanted, fits))
+        left_s = self.state.deadline_wall_s - self.settings.reserve_s - self.now_s
+        fits = int(min(self.settings.final_share * spec.budget_s, left_s) / self._held_out_s(1))
+        return max(self.settings.final_least_n, min(wanted, fits))
 
     def _held_out_s(self, n: int) -> float:
         """Wall seconds that `n` episodes of the incumbent take on all stations."""

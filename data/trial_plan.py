@@ -33,7 +33,7 @@ class TrialPlan(Record):
     incumbent: str
     parent: str = ""
     stale: bool = False
-    """The candidate builds on an idea that is no longer the incumbent."""
+    """The candidate builds on an idea that is no longer the incumbent and has run nothing yet: better not to begin."""
     search_seeds: tuple[int, ...]
     """In the order to run them; the same seeds for every candidate, known results first."""
     confirm_seeds: tuple[int, ...] = ()
@@ -96,12 +96,12 @@ def trial_plan(state: CampaignState, iteration: str, idea: str, draw: Draw) -> T
         idea=idea,
         incumbent=incumbent,
         parent=candidate.parent or "",
-        stale=candidate.parent != incumbent,
+        stale=candidate.parent != incumbent and not known[idea],
         search_seeds=tuple([*first, *rest][:search_n]),
         confirm_seeds=tuple(state.confirm_seeds.get(iteration, ())),
         known=known,
         search_n=search_n,
-        confirm_n=state.spec.confirm_n,
+        confirm_n=max(state.spec.confirm_n, search_n // 4),
     )
 
 
@@ -134,8 +134,8 @@ def judge_trial(state: CampaignState, iteration: str, idea: str = "") -> Judgeme
 
 def search_pairs(state: CampaignState) -> int:
     """Search pairs of a trial at most: more where the incumbent's failures have become rare, to see some of them."""
-    rate = state.rate(state.incumbent)
-    if rate.n < 2 * MIN_PAIRS or rate.successes < 0.8 * rate.n:
+    rate = state.fresh_rate(state.incumbent)
+    if rate.n < MIN_PAIRS or rate.successes < 0.8 * rate.n:
         return state.spec.search_n
     rare = math.ceil(RARE_FAILURES * (rate.n + 1) / (rate.n - rate.successes + 1))
     return max(state.spec.search_n, min(MOST_SEARCH_N, rare))
