@@ -1,0 +1,44 @@
+"""A client's channel to a station: unary calls with a deadline, errors as ours, and a guard against forgotten channels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from nightlab.errors import StationError
+from robots import wire
+
+CALL_S = 5.0
+"""Deadline of an ordinary call."""
+
+
+class Channel:
+    """An asyncio gRPC channel to one address."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.grpc: Any = grpc.aio.insecure_channel(address, options=wire.CHANNEL_OPTIONS)
+        self.closed = False
+
+    async def call(
+        self, method: Any, request: Any, what: str, *, timeout_s: float = CALL_S, metadata: Any = None
+    ) -> Any:
+        """One unary call.
+
+        Raises:
+            NightlabError: what the station raised; StationError if nobody answers within `timeout_s`.
+        """
+        if self.closed:
+            raise StationError(f"{what}: this client was closed; connect again")
+        try:
+            return await method(request, timeout=timeout_s, metadata=metadata)
+        except grpc.aio.AioRpcError as error:
+            raise wire.error_of(error, what, self.address, timeout_s) from None
+        except grpc.aio.UsageError as error:
+            raise StationError(f"{what}: {error}; connect again") from None
+
+    async def close(self) -> None:
+        """Close the channel."""
+        self.closed = True
+        await self.grpc.close()

@@ -1,0 +1,204 @@
+"""One station as its server knows it: driver, control thread, lease, the open control stream, e-stop. No gRPC in here."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from nightlab.contracts import Observation, Values
+from nightlab.errors import NightlabError, StationError
+from nightlab.records import LimitsSpec
+from robots.controller import Controller
+from robots.driver import Driver, Primitive
+from robots.lease import Grant, LeaseTable
+from robots.safety import SafetyFilter, intersect
+from robots.session import Reply, Session
+
+WATCH_S = 0.1
+"""How often the watchdog looks for lapsed leases."""
+MOTION_TIMEOUT_S = 120.0
+
+
+class Cell:
+    """Thread-safe; RPC threads call it. Everything that touches the driver runs on the controller's thread."""
+
+    def __init__(self, driver: Driver, heartbeat_file: Path | None = None) -> None:
+        self.driver = driver
+        self.controller = Controller(driver)
+        self.leases = LeaseTable(on_lapse=self._lapse)
+        self.started_s = time.monotonic()
+        self._session: Session | None = None
+        self._session_token = ""
+        self._frames = 0
+        self._heartbeat_file = heartbeat_file
+        self._closing = threading.Event()
+        self._watchdog = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        self.controller.timer = self._timer
+        self.controller.on_time = self._on_time
+
+    def start(self) -> None:
+        """Start control thread and watchdog."""
+        self.controller.start()
+        self._watchdog.start()
+
+    def close(self) -> None:
+        """Hold, then stop both threads."""
+        self._closing.set()
+        if self._session is not None:
+            self._session.cancelled = True
+        self.controller.stop()
+        self._watchdog.join(timeout=2.0)
+
+    @property
+    def label(self) -> str:
+        """Label of the open control stream; empty: none is open."""
+        session = self._session
+        return session.label if session is not None else ""
+
+    def acquire(
+        self, ticket: str, holder: str, asked: LimitsSpec, ttl_s: float, wait_s: float, alive: Callable[[], bool]
+    ) -> Grant | None:
+        """A lease within the intersection of both limits, or None after `wait_s`."""
+        spec = self.driver.spec()
+        limits = intersect(spec.limits, asked, spec.actions)
+        return self.leases.acquire(ticket, holder, limits, ttl_s, wait_s, alive)
+
+    def release(self, token: str) -> None:
+        """Give a lease back; an open control stream of it ends."""
+        if self._session is not None and self._session_token == token:
+            self.close_session(self._session)
+        self.leases.release(token)
+
+    def observe(self) -> Observation:
+        """What the sensors say now."""
+        observation: Observation = self.controller.call(lambda: self.controller.look({}, tick=False), quick=True)
+        return observation
+
+    def open_session(self, token: str, label: str) -> tuple[Session, Reply]:
+        """Open the control stream; one at a time."""
+        grant = self.leases.check(token)
+
+        def begin() -> tuple[Session, Reply]:
+            if self._session is not None:
+                raise StationError(f"a control stream is open ({self._session.label!r}); one at a time")
+            session = Session(self.controller, self._filter(grant.limits), label)
+            reply = session.open()
+            self._session, self._session_token = session, token
+            return session, reply
+
+        opened: tuple[Session, Reply] = self.controller.call(begin)
+        return opened
+
+    def close_session(self, session: Session) -> None:
+        """End a stream at once: the present period is the last. Idempotent; does not wait."""
+        if not session.cancelled:
+            session.cancelled = True
+            self.controller.wake()
+
+        def finish() -> None:
+            if self._session is session:
+                self._session = None
+                session.close()
+
+        self.controller.post(finish)
+
+    def run(self, session: Session, token: str, chunk: list[dict[str, object]] | None, film: bool) -> Reply:
+        """Run a chunk, or hold for one period (None)."""
+        self.leases.check(token)
+
+        def work() -> Reply:
+            if session.cancelled:
+                raise StationError("this control stream has ended; open a new one")
+            return session.hold(film) if chunk is None else session.step(chunk, film)  # type: ignore[arg-type]
+
+        periods = 1 if chunk is None else len(chunk)
+        wall_s = periods / (self.controller.rate_hz * (self.controller.speed or 1.0))
+        reply: Reply = self.controller.call(work, timeout_s=wall_s + 30.0)
+        return reply
+
+    def primitive(self, token: str, request: Primitive, alive: Callable[[], bool]) -> Observation:
+        """Carry out a primitive to its end."""
+        grant = self.leases.check(token)
+
+        def renewed() -> bool:
+            return alive() and self.leases.check(token) is not None
+
+        observation: Observation = self.controller.call(
+            lambda: self._move(request, grant.limits, renewed), timeout_s=MOTION_TIMEOUT_S
+        )
+        return observation
+
+    def joint_states(self) -> Values:
+        """Joint positions as the driver names them."""
+        values: Values = self.controller.call(self.driver.joint_states, quick=True)
+        return values
+
+    def exclusive(self, what: str, function: Callable[[], None]) -> None:
+        """Run something that moves the world by itself; refused while a control stream is open."""
+
+        def work() -> None:
+            if self._session is not None:
+                raise StationError(f"{what}: a control stream is open ({self._session.label!r}); close it first")
+            function()
+
+        self.controller.call(work)
+
+    def next_frame(self) -> int:
+        """Counts camera frames."""
+        self._frames += 1
+        return self._frames
+
+    def _filter(self, limits: LimitsSpec) -> SafetyFilter:
+        return SafetyFilter(limits, self.driver.spec().actions, self.driver.hold_action())
+
+    def _move(self, request: Primitive, limits: LimitsSpec, allowed: Callable[[], bool]) -> Observation:
+        controller = self.controller
+        controller.check_estop()
+        if self._session is not None:
+            raise StationError(f"{request.name}: a control stream is open ({self._session.label!r}); close it first")
+        actions = self.driver.primitive(request)
+        safety, executed = self._filter(limits), self.driver.hold_action()
+        seen = controller.look({}, tick=False)
+        controller.begin()
+        try:
+            for action in actions:
+                if not allowed():
+                    raise StationError(f"{request.name} was broken off: its caller is gone; the robot holds")
+                safety.check([action])
+                executed, _ = safety.clamp(action)
+                controller.period(executed, lambda: False)
+                safety.ran(executed)
+                seen = controller.look(executed, tick=True)
+        finally:
+            controller.end()
+        return seen
+
+    def _timer(self) -> float | None:
+        return self._session.deadline() if self._session is not None else None
+
+    def _on_time(self) -> None:
+        if self._session is not None:
+            self._session.late()
+
+    def _lapse(self, grant: Grant) -> None:
+        """The holder fell silent: hold at once, then go home unless somebody takes over."""
+        session = self._session
+        if session is not None and self._session_token == grant.token:
+            self.close_session(session)
+        self.controller.post(self._go_home)
+
+    def _go_home(self) -> None:
+        try:
+            self._move(Primitive("home"), self.driver.spec().limits, lambda: not self.leases.holder)
+        except NightlabError:
+            return  # it holds; whoever leases it next resets it
+
+    def _watch(self) -> None:
+        beat_s = 0.0
+        while not self._closing.wait(WATCH_S):
+            self.leases.expire()
+            if self._heartbeat_file is not None and time.monotonic() - beat_s >= 1.0 and self.controller.alive:
+                beat_s = time.monotonic()
+                self._heartbeat_file.write_text(f"{time.time():.3f}\n")

@@ -1,0 +1,152 @@
+"""The client's half of a control stream. Implements `nightlab.contracts.ControlSession`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from nightlab.contracts import Observation, Values
+from nightlab.errors import NightlabError, SafetyError, StationError
+from nightlab.records import Clock, StationSpec
+from robots import station_pb2 as pb
+from robots import wire
+from robots.calls import CALL_S, Channel
+
+_UNSET = Clock(wall_s=0.0, station_s=0.0)
+
+
+@dataclass(slots=True)
+class SessionStats:
+    """What happened on one control stream, from the server's stamps."""
+
+    steps: int = 0
+    """Control periods that ran, held ones included."""
+    late: int = 0
+    """Of these: held because no action came in time."""
+    clamped: int = 0
+    begin: Clock = _UNSET
+    end: Clock = _UNSET
+
+    @property
+    def control_wall_s(self) -> float:
+        """Wall seconds from the opening of the stream to its latest tick."""
+        return self.end.wall_s - self.begin.wall_s
+
+    @property
+    def control_station_s(self) -> float:
+        """Station seconds over the same span."""
+        return self.end.station_s - self.begin.station_s
+
+
+class ClientSession:
+    """Lockstep of chunks and observations. Made by `StationClient.control`.
+
+    A SafetyError leaves the stream open (the robot held; `hold` and legal steps go on, except after too many late
+    periods, when only `hold` does). Any other error ends it.
+    """
+
+    def __init__(self, channel: Channel, stub: Any, spec: StationSpec) -> None:
+        self.stats = SessionStats()
+        self.first: Observation | None = None
+        """The observation at the opening of the stream."""
+        self._channel = channel
+        self._period_s = 1.0 / (spec.rate_hz * spec.speed) if spec.speed > 0 else 1.0 / spec.rate_hz
+        self._call: Any = stub.Control()
+        self._ended = ""
+
+    async def open(self, token: str, label: str) -> None:
+        """Open the stream; `StationClient.control` calls it."""
+        reply = await self._ask(pb.ControlRequest(open=pb.ControlRequest.Open(token=token, label=label)), 0, "control")
+        self.first = self._take(reply)[0]
+        self.stats.begin = self.stats.end = self.first.clock
+
+    async def step(self, chunk: Sequence[Values], *, film: bool = False) -> list[Observation]:
+        """Run a chunk of 1 to 64 actions, one per control period; one observation per action.
+
+        The whole chunk is checked first. A period that was held because the chunk came too late replaces the action
+        that belonged to it; its observation has `flags.late`.
+
+        Raises:
+            SafetyError: NaN, shape, bounds, chunk length, or the stream was stopped for late actions. The robot held.
+            LeaseError: the lease lapsed.
+            StationError: fault, e-stop, or the station is gone. All but SafetyError end the stream.
+        """
+        request = pb.ControlRequest(film=film)
+        actions = request.step.actions
+        for action in chunk:
+            wire.pack_values(wire.as_arrays(action), actions.add())
+        if not chunk:
+            request.step.SetInParent()
+        return self._take(await self._ask(request, len(chunk), "step"))
+
+    async def hold(self, *, film: bool = False) -> Observation:
+        """Hold the present target for one control period. After it the station waits: silence is not late."""
+        return self._take(await self._ask(pb.ControlRequest(hold=pb.Empty(), film=film), 1, "hold"))[-1]
+
+    async def close(self) -> None:
+        """End the stream; the robot holds. `StationClient.control` calls it."""
+        if self._ended or self._call.done():
+            self._ended = self._ended or "closed"
+            self._call.cancel()
+            return
+        self._ended = "closed"
+        try:
+            async with asyncio.timeout(2.0):
+                await self._call.done_writing()
+                await self._call.read()
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
+            self._call.cancel()
+
+    def _take(self, reply: pb.ControlReply) -> list[Observation]:
+        stats = self.stats
+        stats.steps += reply.periods
+        stats.late += reply.late
+        stats.clamped += reply.clamped
+        observations = [wire.unpack_observation(message) for message in reply.observations]
+        if observations:
+            stats.end = observations[-1].clock
+        if reply.error_kind:
+            error = wire.KINDS.get(reply.error_kind, StationError)(reply.error)
+            if not isinstance(error, SafetyError):
+                self._ended = reply.error
+            raise error
+        return observations
+
+    async def _ask(self, request: pb.ControlRequest, periods: int, what: str) -> pb.ControlReply:
+        if self._ended:
+            raise StationError(f"{what}: this control stream has ended ({self._ended}); open a new one")
+        timeout_s = CALL_S + periods * self._period_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._call.write(request)
+                reply = await self._call.read()
+        except TimeoutError:
+            self._ended = "the station fell silent"
+            self._call.cancel()
+            raise wire.silent(what, self._channel.address, timeout_s) from None
+        except asyncio.CancelledError:
+            self._ended = "cancelled"
+            self._call.cancel()
+            raise
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
+            raise await self._broken(what, error) from None
+        if reply is grpc.aio.EOF:
+            raise await self._broken(what, None)
+        return reply
+
+    async def _broken(self, what: str, error: BaseException | None) -> NightlabError:
+        """The error for a stream that the server ended."""
+        if not isinstance(error, grpc.aio.AioRpcError):
+            try:
+                async with asyncio.timeout(1.0):
+                    code, details = await self._call.code(), await self._call.details()
+            except TimeoutError:
+                code, details = grpc.StatusCode.UNAVAILABLE, ""
+            error = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details=details)
+        found = wire.error_of(error, what, self._channel.address)
+        self._ended = str(found)
+        return found

@@ -1,0 +1,219 @@
+"""The control thread of a station server: the only owner of driver and world. It paces the control periods.
+
+Other threads hand it jobs. *Quick* jobs (observe, capture) also run while it waits for a period to end; the rest wait
+for each other. An e-stop waits for nothing: it is an attribute that is read before and after every period.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightlab.contracts import Observation, Values
+from nightlab.errors import StationError
+from nightlab.records import StepFlags
+from robots.clock import StationClock
+from robots.driver import Driver
+from robots.wire import no_flags
+
+MAX_DEBT_S: Final = 0.5
+"""Wall seconds of delay that a simulated station makes up for by running its next periods without pause."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a station did since it was started."""
+
+    seq: int = 0
+    periods: int = 0
+    late: int = 0
+    clamped: int = 0
+    refused: int = 0
+    streams: int = 0
+    faults: int = 0
+    control_wall_s: float = 0.0
+    control_station_s: float = 0.0
+
+
+class Job:
+    """A function that runs on the control thread, and its outcome."""
+
+    __slots__ = ("_done", "_error", "_function", "_value", "quick")
+
+    def __init__(self, function: Callable[[], Any], *, quick: bool) -> None:
+        self.quick = quick
+        self._function = function
+        self._done = threading.Lock()
+        self._done.acquire()
+        self._value: Any = None
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        """Run on the control thread."""
+        try:
+            self._value = self._function()
+        except BaseException as error:
+            self._error = error
+        self._done.release()
+
+    def result(self, timeout_s: float) -> Any:
+        """Wait for the outcome."""
+        if not self._done.acquire(timeout=timeout_s):
+            raise StationError(f"the control thread did not answer within {timeout_s:g} s; the driver hangs")
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+class Controller:
+    """Runs a driver, one control period at a time.
+
+    Args:
+        driver: the robot cell.
+    """
+
+    def __init__(self, driver: Driver) -> None:
+        spec = driver.spec()
+        self.driver = driver
+        self.rate_hz = spec.rate_hz
+        self.speed = spec.speed
+        self.clock = StationClock(spec.speed, 1.0 / spec.rate_hz)
+        self.counters = Counters()
+        self.estopped = ""
+        self.timer: Callable[[], float | None] = lambda: None
+        """When the open control session wants `on_time` (monotonic seconds); None: never."""
+        self.on_time: Callable[[], None] = lambda: None
+        self._period_wall_s = 1.0 / (spec.rate_hz * spec.speed) if spec.speed > 0 else 0.0
+        self._debt_s = MAX_DEBT_S if spec.simulated else 0.0
+        self._due = 0.0
+        self._jobs: SimpleQueue[Job] = SimpleQueue()
+        self._deferred: deque[Job] = deque()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._loop, name="control", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the thread after the present period."""
+        self._stopping = True
+        self.wake()
+        self._thread.join(timeout=5.0)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def call(self, function: Callable[[], Any], *, quick: bool = False, timeout_s: float = 30.0) -> Any:
+        """Run a function on the control thread and wait for its outcome."""
+        job = Job(function, quick=quick)
+        self._jobs.put(job)
+        return job.result(timeout_s)
+
+    def post(self, function: Callable[[], Any], *, quick: bool = False) -> None:
+        """Run a function on the control thread some time later."""
+        self._jobs.put(Job(function, quick=quick))
+
+    def wake(self) -> None:
+        """Make the thread look at its flags at once."""
+        self._jobs.put(Job(lambda: None, quick=True))
+
+    def estop(self, reason: str) -> None:
+        """Stop motion now; from any thread. Stays until `clear`."""
+        self.estopped = reason or "no reason given"
+        self.driver.stop(self.estopped)
+        self.wake()
+
+    def clear(self) -> None:
+        """Allow motion again after an e-stop."""
+        self.driver.clear()
+        self.estopped = ""
+
+    def check_estop(self) -> None:
+        """Raises StationError while the e-stop holds."""
+        if self.estopped:
+            raise StationError(
+                f"e-stop: {self.estopped}. The robot holds. Look at the cell, then: nightlab estop --clear"
+            )
+
+    def begin(self) -> None:
+        """Time is counted in control periods from here on."""
+        self.clock.begin_control()
+        self._due = time.monotonic()
+
+    def end(self) -> None:
+        """Idle again."""
+        self.clock.end_control()
+
+    def period(self, action: Values, cancelled: Callable[[], bool]) -> None:
+        """Run one control period: command, wait until its end. Stops waiting when cancelled or e-stopped.
+
+        Raises:
+            StationError: e-stop, or the driver failed.
+        """
+        self.check_estop()
+        begin = time.monotonic()
+        try:
+            self.driver.step(action)
+        except Exception as error:
+            self.counters.faults += 1
+            raise error if isinstance(error, StationError) else StationError(
+                f"station fault: {type(error).__name__}: {error}; see the station's log"
+            ) from error
+        if self._period_wall_s:
+            self._due = max(self._due, begin - self._debt_s) + self._period_wall_s
+            self._wait(self._due, cancelled)
+        self.counters.seq += 1
+        self.counters.periods += 1
+        self.check_estop()
+
+    def look(self, executed: Values, flags: StepFlags | None = None, *, tick: bool) -> Observation:
+        """What the sensors say; `tick`: at the end of a control period."""
+        clock = self.clock.tick() if tick else self.clock.now()
+        return Observation(self.counters.seq, clock, self.driver.observe(), executed, flags or no_flags())
+
+    def film(self) -> NDArray[np.uint8] | None:
+        """A 256 px picture of the first camera, if there is one."""
+        cameras = self.driver.spec().cameras
+        return self.driver.render(cameras[0].key, 256) if cameras else None
+
+    def _wait(self, due: float, cancelled: Callable[[], bool]) -> None:
+        while not (self.estopped or self._stopping or cancelled()):
+            left_s = due - time.monotonic()
+            if left_s <= 0:
+                return
+            try:
+                job = self._jobs.get(timeout=left_s)
+            except Empty:
+                return
+            if job.quick:
+                job.run()
+            else:
+                self._deferred.append(job)
+
+    def _next(self) -> Job | None:
+        if self._deferred:
+            return self._deferred.popleft()
+        at = self.timer()
+        try:
+            return self._jobs.get(timeout=None if at is None else max(0.0, at - time.monotonic()))
+        except Empty:
+            return None
+
+    def _loop(self) -> None:
+        while not self._stopping:
+            job = self._next()
+            if job is not None:
+                job.run()
+            elif not self._stopping:
+                self.on_time()

@@ -1,0 +1,85 @@
+"""Driver `simulated`: a World behind a station server, with the primitives of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightlab.contracts import Values, World
+from nightlab.errors import StationError
+from nightlab.records import StationSpec
+from robots.driver import Primitive, unsupported
+from robots.drivers.push_t import push_t_primitive
+
+WorldFactory = Callable[[str, int], World]
+"""(profile, station_seed) → a fresh world."""
+
+PRIMITIVES: Mapping[str, Callable[[World, Primitive], Iterator[Values]]] = {"push_t": push_t_primitive}
+
+
+class SimulatedDriver:
+    """Implements `robots.driver.Driver` and `Simulator` over a world.
+
+    Args:
+        make: builds the world; called again by `configure`.
+        station_id: e.g. `robot-1`.
+        profile: profile name or path.
+        station_seed: samples the station.
+        speed: station seconds per wall second; 0 = max.
+    """
+
+    def __init__(self, make: WorldFactory, station_id: str, profile: str, station_seed: int, speed: float) -> None:
+        self._make = make
+        self._station_id = station_id
+        self._speed = speed
+        self.station_seed = station_seed
+        self.world = make(profile, station_seed)
+        self._spec = self.world.spec(station_id, speed)
+
+    def spec(self) -> StationSpec:
+        return self._spec
+
+    def step(self, action: Values) -> None:
+        self.world.step(action)
+
+    def observe(self) -> dict[str, NDArray[np.float64]]:
+        return self.world.observe()
+
+    def hold_action(self) -> dict[str, NDArray[np.float64]]:
+        return self.world.hold_action()
+
+    def joint_states(self) -> dict[str, NDArray[np.float64]]:
+        """For Push-T the two axes of the pusher: `agent_xy` (2,) px,px."""
+        return {key: value for key, value in self.world.observe().items() if key.startswith(("agent", "joint", "q_"))}
+
+    def render(self, camera: str, size_px: int | None = None) -> NDArray[np.uint8]:
+        """Raises StationError for an unknown camera, naming those there are."""
+        known = [spec.key for spec in self._spec.cameras]
+        if camera not in known:
+            raise StationError(f"no camera {camera!r} at this station; there is: {', '.join(known) or 'none'}")
+        return self.world.render(camera, size_px)
+
+    def primitive(self, request: Primitive) -> Iterator[Values]:
+        runner = PRIMITIVES.get(self._spec.kind)
+        if runner is None:
+            raise unsupported(self._spec.kind, request.name, ("none",))
+        return runner(self.world, request)
+
+    def stop(self, reason: str) -> None:
+        """Nothing to cut: a world moves only when it is stepped."""
+
+    def clear(self) -> None:
+        """Nothing to restore."""
+
+    def teleport(self, start: Mapping[str, float], episode_seed: int) -> None:
+        self.world.teleport(start, episode_seed)
+
+    def truth(self) -> dict[str, float]:
+        return self.world.truth()
+
+    def configure(self, profile: str, station_seed: int | None) -> None:
+        """Sample the station anew; None: with the seed that it was started with."""
+        self.world = self._make(profile, self.station_seed if station_seed is None else station_seed)
+        self._spec = self.world.spec(self._station_id, self._speed)

@@ -1,0 +1,137 @@
+"""The safety filter: what stands between an action and the robot. Pure; fail-closed.
+
+An action that is not finite, of the wrong shape or out of bounds is refused: SafetyError, the robot holds. One that
+moves too far in a single control period is shortened and flagged. Any exception in here holds the robot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightlab.contracts import Values
+from nightlab.errors import SafetyError
+from nightlab.records import Channel, LimitsSpec
+
+MAX_CHUNK = 64
+"""Most actions in one message; a longer plan is a robot that nobody watches."""
+
+
+def intersect(station: LimitsSpec, asked: LimitsSpec, actions: Sequence[Channel]) -> LimitsSpec:
+    """The narrower of both limits, per element. Whoever asks may narrow, never widen.
+
+    Raises:
+        SafetyError: an action channel has no limits ("no limits, no lease"), one of the wrong length, one that is not
+            finite, or nothing is allowed any more.
+    """
+    low: dict[str, tuple[float, ...]] = {}
+    high: dict[str, tuple[float, ...]] = {}
+    step: dict[str, tuple[float, ...]] = {}
+    for channel in actions:
+        key, size = channel.key, int(np.prod(channel.shape))
+        for limits, whose in ((station, "the station"), (asked, "the environment")):
+            for name, bounds in (("low", limits.action_low), ("high", limits.action_high)):
+                _check_bounds(key, size, name, bounds, whose)
+        low[key] = tuple(map(max, station.action_low[key], asked.action_low[key]))
+        high[key] = tuple(map(min, station.action_high[key], asked.action_high[key]))
+        if any(a > b for a, b in zip(low[key], high[key], strict=True)):
+            raise SafetyError(f"limits of action {key!r} leave nothing allowed: low {low[key]}, high {high[key]}")
+        steps = [limits.max_step[key] for limits in (station, asked) if key in limits.max_step]
+        for values in steps:
+            if len(values) != size or not all(value >= 0 for value in values):
+                raise SafetyError(f"max_step of action {key!r} needs {size} numbers >= 0, got {values}")
+        if steps:
+            step[key] = tuple(min(values) for values in zip(*steps, strict=True))
+    unknown = (set(asked.action_low) | set(asked.action_high) | set(asked.max_step)) - set(low)
+    if unknown:
+        raise SafetyError(f"limits for unknown actions {sorted(unknown)}; the station has: {', '.join(sorted(low))}")
+    return LimitsSpec(
+        action_low=low,
+        action_high=high,
+        max_step=step,
+        late_periods=max(1, min(station.late_periods, asked.late_periods)),
+        max_force_N=_least(station.max_force_N, asked.max_force_N),
+        max_torque_Nm=_least(station.max_torque_Nm, asked.max_torque_Nm),
+    )
+
+
+def _check_bounds(key: str, size: int, name: str, bounds: Mapping[str, tuple[float, ...]], whose: str) -> None:
+    if key not in bounds:
+        raise SafetyError(f"no limits, no lease: {whose} gives no {name} limit for action {key!r}")
+    if len(bounds[key]) != size or not np.isfinite(bounds[key]).all():
+        raise SafetyError(f"{name} limit of action {key!r} from {whose} needs {size} finite numbers, got {bounds[key]}")
+
+
+def _least(a: float | None, b: float | None) -> float | None:
+    return min(a, b) if a is not None and b is not None else (a if b is None else b)
+
+
+class SafetyFilter:
+    """Checks chunks against limits and remembers the target that ran last.
+
+    Args:
+        limits: from `intersect`.
+        actions: the station's action channels.
+        previous: the target before the first action; steps are measured from it.
+    """
+
+    def __init__(self, limits: LimitsSpec, actions: Sequence[Channel], previous: Values) -> None:
+        self.limits = limits
+        self._shapes = {channel.key: channel.shape for channel in actions}
+        self._units = {channel.key: channel.unit for channel in actions}
+        self._low = {key: np.reshape(limits.action_low[key], shape) for key, shape in self._shapes.items()}
+        self._high = {key: np.reshape(limits.action_high[key], shape) for key, shape in self._shapes.items()}
+        self._step = {key: np.reshape(limits.max_step[key], self._shapes[key]) for key in limits.max_step}
+        self.previous: dict[str, NDArray[np.float64]] = {}
+        self.ran(previous)
+
+    def ran(self, action: Values) -> None:
+        """Remember the target that really ran (also a held one)."""
+        self.previous = {key: np.asarray(action[key], dtype=np.float64) for key in self._shapes}
+
+    def check(self, chunk: Sequence[Values]) -> None:
+        """Check a whole chunk before any of it runs.
+
+        Raises:
+            SafetyError: empty or longer than 64; keys, shape, finiteness or bounds broken. Names action and value.
+        """
+        if not 1 <= len(chunk) <= MAX_CHUNK:
+            raise SafetyError(f"a chunk holds 1 to {MAX_CHUNK} actions, got {len(chunk)}; the robot held")
+        for index, action in enumerate(chunk):
+            if action.keys() != self._shapes.keys():
+                raise SafetyError(
+                    f"action {index} has keys {sorted(action)}, the station has: {', '.join(sorted(self._shapes))}; "
+                    "the robot held"
+                )
+            for key, shape in self._shapes.items():
+                value = action[key]
+                if value.shape != shape:
+                    raise SafetyError(
+                        f"action {index} {key!r} has shape {value.shape}, expected {shape}; the robot held"
+                    )
+                if not ((value >= self._low[key]) & (value <= self._high[key])).all():  # also catches NaN
+                    raise SafetyError(self._explain(index, key, value))
+
+    def clamp(self, action: Values) -> tuple[dict[str, NDArray[np.float64]], bool]:
+        """The action with its step from the previous target cut to `max_step`, and whether it was cut."""
+        out, clamped = {}, False
+        for key in self._shapes:
+            value = np.asarray(action[key], dtype=np.float64)
+            limit = self._step.get(key)
+            if limit is not None:
+                step = value - self.previous[key]
+                if (np.abs(step) > limit).any():
+                    value = self.previous[key] + np.clip(step, -limit, limit)
+                    clamped = True
+            out[key] = value
+        return out, clamped
+
+    def _explain(self, index: int, key: str, value: NDArray[np.float64]) -> str:
+        what = "is not finite" if not np.isfinite(value).all() else "is out of bounds"
+        low, high = self.limits.action_low[key], self.limits.action_high[key]
+        shown = ", ".join(f"{number:g}" for number in value.ravel())
+        return (
+            f"action {index} {key!r} {what}: ({shown}) {self._units[key]}; allowed: {low} to {high}; the robot held"
+        )

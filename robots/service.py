@@ -1,0 +1,219 @@
+"""The gRPC face of a cell: messages in, messages out, errors as status codes."""
+
+from __future__ import annotations
+
+import resource
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+
+from nightlab.contracts import Frame
+from nightlab.errors import NightlabError, StationError
+from nightlab.records import LimitsSpec
+from robots import station_pb2 as pb
+from robots import station_pb2_grpc as rpc
+from robots import wire
+from robots.cell import Cell
+from robots.driver import Primitive
+from robots.session import Reply, Session
+
+MAX_WAIT_S = 2.0
+"""Longest that one AcquireLease call waits; the client asks again with its ticket."""
+MAX_WAITERS = 40
+"""Threads that may wait for the lease; the others of the pool stay free for e-stop and control."""
+JPEG_QUALITY = 85
+
+
+def guarded[T](context: Any, work: Callable[[], T]) -> T:
+    """Run the work of an RPC; an error becomes its status code and one line of text."""
+    try:
+        return work()
+    except Exception as error:
+        if not isinstance(error, NightlabError):
+            traceback.print_exc()
+        context.abort(*wire.status_of(error))
+        raise
+
+
+class StationService(rpc.StationServicer):  # type: ignore[misc]
+    """Implements service `nightlab.v1.Station`."""
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self._waiters = 0
+
+    def Describe(self, request: pb.Empty, context: Any) -> pb.DescribeReply:
+        return pb.DescribeReply(spec_json=self._cell.driver.spec().model_dump_json())
+
+    def AcquireLease(self, request: pb.AcquireLeaseRequest, context: Any) -> pb.AcquireLeaseReply:
+        def work() -> pb.AcquireLeaseReply:
+            try:
+                asked = LimitsSpec.model_validate_json(request.limits_json)
+            except ValueError as error:
+                raise StationError(f"lease for {request.holder!r}: its limits cannot be read: {error}") from error
+            wait_s = min(request.wait_s, MAX_WAIT_S) if self._waiters < MAX_WAITERS else 0.0
+            self._waiters += 1
+            try:
+                grant = self._cell.acquire(
+                    request.ticket, request.holder, asked, request.ttl_s, wait_s, context.is_active
+                )
+            finally:
+                self._waiters -= 1
+            leases = self._cell.leases
+            if grant is None:
+                return pb.AcquireLeaseReply(ahead=leases.ahead(request.ticket), held_by=leases.holder)
+            return pb.AcquireLeaseReply(
+                granted=True, token=grant.token, limits_json=grant.limits.model_dump_json(), held_by=grant.holder
+            )
+
+        return guarded(context, work)
+
+    def RenewLease(self, request: pb.LeaseRequest, context: Any) -> pb.RenewLeaseReply:
+        return guarded(context, lambda: pb.RenewLeaseReply(ttl_s=self._cell.leases.check(request.token).ttl_s))
+
+    def ReleaseLease(self, request: pb.LeaseRequest, context: Any) -> pb.Empty:
+        guarded(context, lambda: self._cell.release(request.token))
+        return pb.Empty()
+
+    def Observe(self, request: pb.Empty, context: Any) -> pb.Observation:
+        return guarded(context, lambda: wire.pack_observation(self._cell.observe(), pb.Observation()))
+
+    def Control(self, requests: Iterator[pb.ControlRequest], context: Any) -> Iterator[pb.ControlReply]:
+        first = next(requests, None)
+        if first is None or first.WhichOneof("ask") != "open":
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message of a control stream is `open`")
+        assert first is not None
+        token = first.open.token
+        session, opened = guarded(context, lambda: self._cell.open_session(token, first.open.label))
+        try:
+            if not context.add_callback(lambda: self._cell.close_session(session)):
+                return  # the client is gone already
+            yield _reply(opened)
+            for request in requests:
+                reply = self._answer(session, token, request)
+                yield reply
+                if reply.error_kind and reply.error_kind != "SafetyError":
+                    return
+        finally:
+            self._cell.close_session(session)
+
+    def _answer(self, session: Session, token: str, request: pb.ControlRequest) -> pb.ControlReply:
+        try:
+            chunk = None
+            match request.WhichOneof("ask"):
+                case "step":
+                    chunk = [wire.unpack_values(action) for action in request.step.actions]
+                case "hold":
+                    pass
+                case other:
+                    raise StationError(f"after `open` a control stream takes `step` or `hold`, got {other!r}")
+            return _reply(self._cell.run(session, token, chunk, request.film))  # type: ignore[arg-type]
+        except Exception as error:
+            if not isinstance(error, NightlabError):
+                traceback.print_exc()
+            out = _reply(session.refused())
+            out.error_kind, out.error = wire.kind_of(error), wire.status_of(error)[1]
+            return out
+
+    def MoveToPose(self, request: pb.MoveToPoseRequest, context: Any) -> pb.Observation:
+        return self._primitive(request, Primitive("move_to_pose", arm=request.arm, pose=tuple(request.pose)), context)
+
+    def Home(self, request: pb.LeaseRequest, context: Any) -> pb.Observation:
+        return self._primitive(request, Primitive("home"), context)
+
+    def Grasp(self, request: pb.GraspRequest, context: Any) -> pb.Observation:
+        wanted = Primitive("grasp", arm=request.arm, width_m=request.width_m, force_N=request.force_N)
+        return self._primitive(request, wanted, context)
+
+    def Release(self, request: pb.ReleaseRequest, context: Any) -> pb.Observation:
+        return self._primitive(request, Primitive("release", arm=request.arm), context)
+
+    def ApplyForce(self, request: pb.ApplyForceRequest, context: Any) -> pb.Observation:
+        wanted = Primitive(
+            "apply_force", arm=request.arm, wrench=tuple(request.wrench), duration_s=request.duration_s
+        )
+        return self._primitive(request, wanted, context)
+
+    def _primitive(self, request: Any, wanted: Primitive, context: Any) -> pb.Observation:
+        return guarded(
+            context,
+            lambda: wire.pack_observation(
+                self._cell.primitive(request.token, wanted, context.is_active), pb.Observation()
+            ),
+        )
+
+    def GetJointStates(self, request: pb.Empty, context: Any) -> pb.Values:
+        return guarded(context, lambda: wire.pack_values(self._cell.joint_states(), pb.Values()))
+
+    def Capture(self, request: pb.CaptureRequest, context: Any) -> pb.Frame:
+        def work() -> pb.Frame:
+            frame: Frame = self._cell.controller.call(lambda: self._shoot(request.camera), quick=True)
+            height, width = frame.rgb.shape[:2]
+            out = pb.Frame(
+                camera=frame.camera, seq=frame.seq, height_px=height, width_px=width, rgb=frame.rgb.tobytes()
+            )
+            wire.pack_clock(frame.clock, out.clock)
+            return out
+
+        return guarded(context, work)
+
+    def _shoot(self, camera: str) -> Frame:
+        controller = self._cell.controller
+        return Frame(camera, controller.clock.now(), self._cell.next_frame(), controller.driver.render(camera))
+
+    def EStop(self, request: pb.EStopRequest, context: Any) -> pb.Empty:
+        self._cell.controller.estop(request.reason)
+        return pb.Empty()
+
+    def ClearEStop(self, request: pb.Empty, context: Any) -> pb.Empty:
+        guarded(context, self._cell.controller.clear)
+        return pb.Empty()
+
+    def Stats(self, request: pb.Empty, context: Any) -> pb.StatsReply:
+        cell, used = self._cell, resource.getrusage(resource.RUSAGE_SELF)
+        counters, leases = cell.controller.counters, cell.leases
+        out = pb.StatsReply(
+            station_id=cell.driver.spec().station_id,
+            uptime_s=time.monotonic() - cell.started_s,
+            seq=counters.seq,
+            periods=counters.periods,
+            late=counters.late,
+            clamped=counters.clamped,
+            refused=counters.refused,
+            streams=counters.streams,
+            faults=counters.faults,
+            control_wall_s=counters.control_wall_s,
+            control_station_s=counters.control_station_s,
+            lease_holder=leases.holder,
+            lease_waiting=leases.waiting,
+            leases_lapsed=leases.lapsed,
+            estop=cell.controller.estopped,
+            label=cell.label,
+            cpu_s=used.ru_utime + used.ru_stime,
+        )
+        wire.pack_clock(cell.controller.clock.now(), out.clock)
+        return out
+
+
+def _reply(reply: Reply) -> pb.ControlReply:
+    out = pb.ControlReply(periods=reply.periods, late=reply.late, clamped=reply.clamped)
+    wire.pack_observations(reply.observations, out)
+    for message, picture in zip(out.observations, reply.pictures, strict=True):
+        if picture is not None:
+            message.image_jpeg = _jpeg(picture)
+    return out
+
+
+def _jpeg(rgb: NDArray[np.uint8]) -> bytes:
+    import cv2
+
+    ok, data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not ok:
+        raise StationError("a picture could not be encoded as JPEG")
+    encoded: bytes = data.tobytes()
+    return encoded
