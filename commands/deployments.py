@@ -39,7 +39,7 @@ CAMPAIGN_FLOWS = ("flows.campaign.campaign",)
 STATION_FLOWS = ("flows.station.station", "flows.iteration.iteration", "flows.replay.replay")
 """Flows deployed on every robot's pool, under the robot's name."""
 POOL_LIMIT = 8
-"""Concurrent flow runs of a pool: a station run, plus what a person starts from the UI. The lease serialises the robot."""
+"""Concurrent flow runs of a pool: a station run, plus what a person starts from the UI. The lease keeps the order."""
 ZOMBIE_S = 4 * HEARTBEAT_S
 """A running flow run that sends no heartbeat for so long is set to Crashed, seconds."""
 
@@ -86,10 +86,10 @@ async def ensure(
         wanted = [(path, CAMPAIGN_POOL, flows[path].name) for path in campaign_flows]
         wanted += [(path, robot, robot) for path in station_flows for robot in robots]
         made = await asyncio.gather(
-            *(deploy(client, flows[path], ids[path], path, pool, name) for path, pool, name in wanted),
-            ensure_zombie_automation(client),
+            *(deploy(client, flows[path], ids[path], path, pool, name) for path, pool, name in wanted)
         )
-    return {f"{flows[path].name}/{name}": made[i] for i, (path, _, name) in enumerate(wanted)}
+        await ensure_zombie_automation(client)
+    return dict(zip((f"{flows[path].name}/{name}" for path, _, name in wanted), made, strict=True))
 
 
 def load(path: str) -> Flow[..., Any]:
@@ -102,7 +102,7 @@ def load(path: str) -> Flow[..., Any]:
     try:
         flow = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise ServiceError(f"cannot load the flow {path}: {error}. See what is missing with: nightlab doctor") from error
+        raise ServiceError(f"cannot load the flow {path}: {error}. See: nightlab doctor") from error
     if not isinstance(flow, Flow):
         raise ServiceError(f"{path} is a {type(flow).__name__}, not a Prefect flow; put @flow on it")
     return cast("Flow[..., Any]", flow)
@@ -152,11 +152,13 @@ async def deploy(client: PrefectClient, flow: Flow[..., Any], flow_id: UUID, pat
 
 
 async def ensure_zombie_automation(client: PrefectClient) -> None:
-    """Set a running flow run without a heartbeat for `ZOMBIE_S` to Crashed: its process and its worker are both gone."""
+    """Set a running flow run without a heartbeat for `ZOMBIE_S` to Crashed: process and worker are both gone."""
     name = "nightlab: flow runs whose process is gone"
     if await client.read_automations_by_name(name):
         return
     ends = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
+    message = f"no heartbeat for {ZOMBIE_S} s"
+    crash = ChangeFlowRunState(name="Crashed", state=StateType.CRASHED, message=message, force=False)
     await client.create_automation(
         AutomationCore(
             name=name,
@@ -170,7 +172,7 @@ async def ensure_zombie_automation(client: PrefectClient) -> None:
                 threshold=1,
                 within=timedelta(seconds=ZOMBIE_S),
             ),
-            actions=[ChangeFlowRunState(state=StateType.CRASHED, message=f"no heartbeat for {ZOMBIE_S} s")],
+            actions=[crash],
         )
     )
 

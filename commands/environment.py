@@ -12,7 +12,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 HEARTBEAT_S = 30
 """Period of the flow runs' heartbeats, seconds; 30 is Prefect's least. A run is a zombie after 2.5 of them."""
 
-_DROP = ("PREFECT_", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "NIGHTLAB_LAB")
+_DROP = ("PREFECT_", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "NIGHTLAB_LAB", "NIGHTLAB_FLEET_PID")
 
 
 def poll_s(pools: int) -> float:
@@ -25,8 +25,8 @@ def service_environment(
 ) -> dict[str, str]:
     """Environment of a process of the lab.
 
-    Starts from `base` (default: this process's own) without any Prefect setting, so that the profile of the user's other
-    Prefect installation cannot leak in. A PostgreSQL database for Prefect is taken from `NIGHTLAB_PREFECT_DATABASE_URL`.
+    Starts from `base` (default: this process's own) without any Prefect setting, so that the profile of the user's
+    other Prefect installation cannot leak in. `NIGHTLAB_PREFECT_DATABASE_URL` names a PostgreSQL database for Prefect.
 
     Args:
         lab: The lab directory; Prefect's home is its folder `prefect`.

@@ -1,9 +1,9 @@
 """The fleet: one process that serves every work pool of the lab and starts a process per flow run.
 
-`python -m commands.fleet --lab PATH --robots robot-1,robot-2`. At start it makes pools and deployments what they should be and
-settles flow runs that an earlier fleet left behind; SIGTERM drains: flow runs are cancelled, given time to release their
-robots, then the workers stop. If the fleet is killed, the kernel kills its flow processes; with `--resume` the next one
-schedules the interrupted roots (a campaign, or what a person started) again, and they continue from the ledger.
+`python -m commands.fleet --lab PATH --robots robot-1,robot-2`. At start it makes pools and deployments what they should
+be and settles flow runs that an earlier fleet left behind; SIGTERM drains: flow runs are cancelled, given time to release
+their robots, then the workers stop. If the fleet is killed, the kernel kills its flow processes; with `--resume` the next
+one schedules the interrupted roots (a campaign, or what a person started) again, and they continue from the ledger.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ async def run(
 
     from commands.deployments import CAMPAIGN_FLOWS, CAMPAIGN_POOL, STATION_FLOWS, ensure, wait_for_api
     from commands.flow_runs import drain, settle
+    from commands.lab_state import write_whole
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await wait_for_api(api_timeout_s)
-    await ensure(
-        robots, station_flows=station_flows or STATION_FLOWS, campaign_flows=campaign_flows or CAMPAIGN_FLOWS
-    )
+    await ensure(robots, station_flows=station_flows or STATION_FLOWS, campaign_flows=campaign_flows or CAMPAIGN_FLOWS)
     await settle(resume=resume)
+    os.environ["NIGHTLAB_FLEET_PID"] = str(os.getpid())  # flow processes check that it is still their parent
     pools = [CAMPAIGN_POOL, *robots]
     async with anyio.create_task_group() as group:
         for pool in pools:
@@ -78,13 +78,6 @@ async def run(
         group.cancel_scope.cancel()
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader sees all of it or nothing."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(text)
-    partial.rename(path)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Command line of the module; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m commands.fleet", description=__doc__)
@@ -97,8 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--ready-file", type=Path)
     asked = parser.parse_args(arguments)
     robots, station_flows, campaign_flows = (
-        [name for name in text.split(",") if name]
-        for text in (asked.robots, asked.station_flows, asked.campaign_flows)
+        [name for name in text.split(",") if name] for text in (asked.robots, asked.station_flows, asked.campaign_flows)
     )
 
     from commands.environment import adopt, service_environment

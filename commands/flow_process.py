@@ -1,7 +1,7 @@
 """The process of one flow run: Prefect's engine, bound to the life of the fleet that started it.
 
-A worker starts `python -m commands.flow_process`. If the fleet is killed, the kernel kills this process too, so no flow run goes
-on unsupervised while a new fleet resumes it.
+A worker starts `python -m commands.flow_process`. If the fleet is killed, the kernel kills this process too, so no flow
+run goes on unsupervised while a new fleet resumes it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def die_with_parent(parent: int) -> None:
 
 def main() -> None:
     """Run the flow run named by `PREFECT__FLOW_RUN_ID`."""
-    die_with_parent(os.getppid())
+    die_with_parent(int(os.environ.get("NIGHTLAB_FLEET_PID") or os.getppid()))
     runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
 
 

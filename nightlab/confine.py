@@ -4,7 +4,7 @@
 
 A script of the standard library only, run by path: the parent needs no `preexec_fn` (unsafe beside threads), and the
 pid stays that of the child. Keys of the JSON object, all optional: `die` (signal number sent when the parent dies),
-`rlimits` (name without `RLIMIT_` → number), `nproc` (processes of this user on top of those it has now), `env`, `cwd`,
+`parent` (the pid that must still be the parent), `rlimits` (name without `RLIMIT_` → number), `nproc` (processes of this user on top of those it has now), `env`, `cwd`,
 `landlock` ({"read": paths, "write": paths}), `seccomp` (base64 of a BPF filter), `seccomp_fd` (true: the filter is not
 loaded here but given to the program as a file descriptor, in place of the argument `{seccomp}`).
 """
@@ -124,7 +124,7 @@ def main(order: dict[str, Any], argv: list[str]) -> None:
     """Do what is ordered, then become `argv`. Raises OSError; then nothing of `argv` has run."""
     import resource
 
-    parent = os.getppid()
+    parent = int(order.get("parent", os.getppid()))
     if order.get("die"):
         _prctl(PR_SET_PDEATHSIG, int(order["die"]))
         if os.getppid() != parent:

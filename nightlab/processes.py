@@ -82,7 +82,7 @@ async def spawn_async(
 def _with_death(argv: Sequence[str | Path], die_with_parent: bool) -> list[str]:
     if not die_with_parent or sys.platform != "linux":
         return [str(item) for item in argv]
-    return launcher({"die": int(signal.SIGKILL)}, argv)
+    return launcher({"die": int(signal.SIGKILL), "parent": os.getpid()}, argv)
 
 
 def kill_group(pid: int, number: int = signal.SIGKILL) -> bool:

@@ -1,0 +1,68 @@
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from data.lab import Lab, default_config
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # the scripted children and flows lie beside the tests
+
+
+def until(condition: Callable[[], object], what: str, timeout_s: float = 30.0) -> None:
+    """Wait for a condition, or fail and say what did not happen."""
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, f"within {timeout_s:g} s this did not happen: {what}"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    """A fresh lab with two simulated stations."""
+    return Lab.create(tmp_path / "lab", default_config())
+
+
+@pytest.fixture(scope="session")
+def prefect_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory with a running Prefect server and a fleet of two robots with dummy flows; one for all tests."""
+    from commands.environment import adopt, service_environment
+    from commands.ports import _free_port
+
+    room = tmp_path_factory.mktemp("prefect-lab")
+    before = dict(os.environ)
+    port = _free_port(set())
+    environment = service_environment(room, f"http://127.0.0.1:{port}/api") | {"PYTHONPATH": str(HERE)}
+    server = _start(room, "server", environment, "commands.prefect_server", "--home", room / "prefect", "--port", port)
+    fleet = start_fleet(room, environment)
+    adopt(environment)
+    try:
+        until((room / "fleet.ready").exists, f"fleet ready; {(room / 'fleet.log')}", 90.0)
+        (room / "fleet.pid").write_text(str(fleet.pid))
+        yield room
+    finally:
+        for process in (fleet, server):
+            process.terminate()
+            process.wait(30)
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def start_fleet(room: Path, environment: dict[str, str], *more: str) -> subprocess.Popen[bytes]:
+    """Start a fleet with the dummy flows."""
+    return _start(
+        room, "fleet", environment, "commands.fleet", "--lab", room, "--robots", "robot-1,robot-2",
+        "--station-flows", "dummy_flows.station", "--campaign-flows", "dummy_flows.campaign", *more,
+    )  # fmt: skip
+
+
+def _start(room: Path, name: str, environment: dict[str, str], module: str, *arguments: object) -> subprocess.Popen[bytes]:
+    with (room / f"{name}.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *map(str, arguments), "--ready-file", str(room / f"{name}.ready")],
+            env=environment, stdout=log, stderr=log, cwd=HERE.parents[1], start_new_session=True,
+        )  # fmt: skip

@@ -1,0 +1,125 @@
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from conftest import until
+from supervised import NAMES, planner
+
+from commands.lab_state import LabState, Phase, read_state
+from commands.supervisor import Supervisor, lock
+from data.lab import Lab
+from nightlab.errors import LabError
+
+
+@asynccontextmanager
+async def supervised(lab: Lab, diary: Path, **how: str) -> AsyncIterator[Supervisor]:
+    supervisor = Supervisor(lab, planner=planner(diary, **how))
+    running = asyncio.create_task(supervisor.run())
+    try:
+        await wait_for(lambda: supervisor.phase in (Phase.READY, Phase.FAILED))
+        yield supervisor
+    finally:
+        supervisor.stop()
+        await running
+
+
+async def wait_for(condition, timeout_s: float = 15.0) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def state_of(lab: Lab) -> LabState:
+    state = read_state(lab)
+    assert state is not None
+    return state
+
+
+def test_starts_all_and_says_where_they_answer(lab: Lab, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with supervised(lab, tmp_path / "diary"):
+            await wait_for(lambda: "recorder" in state_of(lab).processes)
+            state = state_of(lab)
+            assert state.running
+            assert set(state.processes) == {*NAMES, "recorder"}
+            assert all(process.alive for process in state.processes.values())
+            assert state.stations[0].address == "127.0.0.1:4242", "the station's own ready file says where it answers"
+            assert lab.state_path.parent.stat().st_mode & 0o077 == 0, "only the user may read the lab's tokens"
+
+    asyncio.run(main())
+    state = state_of(lab)
+    assert state.phase is Phase.DOWN
+    assert state.processes == {}
+
+
+def test_stops_the_fleet_first_and_prefect_last(lab: Lab, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with supervised(lab, tmp_path / "diary"):
+            await wait_for(lambda: "recorder started" in (tmp_path / "diary").read_text())
+
+    asyncio.run(main())
+    ended = [line.split()[0] for line in (tmp_path / "diary").read_text().splitlines() if line.endswith("ended")]
+    assert ended[0] == "fleet", f"flow runs need the stations to release them, so the fleet ends first: {ended}"
+    assert ended[-1] == "prefect", f"the others still report to Prefect while they end: {ended}"
+    assert set(ended) == {*NAMES, "recorder"}
+
+
+@pytest.mark.parametrize("name", ["keeper", "fleet"])
+def test_restarts_what_is_killed(lab: Lab, tmp_path: Path, name: str) -> None:
+    async def main() -> None:
+        async with supervised(lab, tmp_path / "diary"):
+            first = state_of(lab).processes[name]
+            os.kill(first.pid, signal.SIGKILL)
+            await wait_for(lambda: (again := state_of(lab).processes[name]).restarts == 1 and again.ready)
+            again = state_of(lab).processes[name]
+            assert again.pid != first.pid
+            assert again.alive
+            assert not first.alive
+
+    asyncio.run(main())
+    assert ("fleet resumed" in (tmp_path / "diary").read_text()) == (name == "fleet"), "a new fleet resumes, once"
+
+
+def test_gives_up_a_start_that_cannot_succeed(lab: Lab, tmp_path: Path) -> None:
+    supervisor = Supervisor(lab, planner=planner(tmp_path / "diary", fail="keeper"))
+    assert asyncio.run(supervisor.run()) == 2
+    state = state_of(lab)
+    assert state.phase is Phase.FAILED
+    assert state.error == "keeper did not start (exit 2): the disk is full. Try: nightlab doctor"
+    assert state.processes == {}, "a lab that could not start leaves nothing behind"
+
+
+def test_kills_what_ignores_the_shutdown(lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def main() -> int:
+        async with supervised(lab, tmp_path / "diary", deaf="robot-1"):
+            return state_of(lab).processes["robot-1"].pid
+
+    pid = asyncio.run(main())
+    assert "robot-1 did not end within 1 s; killed" in capsys.readouterr().out
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_lab_has_one_supervisor(lab: Lab) -> None:
+    with lock(lab), pytest.raises(LabError, match=rf"run by another supervisor already \(pid {os.getpid()}\)"):
+        lock(lab)
+    with lock(lab):
+        pass
+
+
+def test_children_die_with_a_killed_supervisor(lab: Lab, tmp_path: Path) -> None:
+    script = Path(__file__).with_name("supervised.py")
+    environment = {**os.environ, "PYTHONPATH": str(script.parents[2])}
+    process = subprocess.Popen([sys.executable, script, lab.path, tmp_path / "diary"], env=environment)
+    until(lambda: (state := read_state(lab)) is not None and "recorder" in state.processes, "supervisor ready")
+    children = state_of(lab).processes.values()
+    process.kill()
+    process.wait()
+    until(lambda: not any(child.alive for child in children), "every child is dead", 5.0)
+    assert not state_of(lab).running, "the state file outlives the supervisor but is not believed"
