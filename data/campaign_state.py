@@ -103,8 +103,9 @@ class CampaignState:
     search_block: list[int] = field(default_factory=list)
     """Search seeds in the order that every trial against this incumbent uses them.
 
-    A new incumbent was chosen for its luck on the old ones, too, and would look better there than it is; so a KEEP starts
-    a fresh block. As long as hardly anything succeeds, score differences are large and the old block stays: it saves time.
+    A new incumbent was chosen for its luck on the old ones, too, and would look better there than it is; so a KEEP
+    starts a fresh block. As long as hardly anything succeeds the old block stays: score differences are large, and
+    running the incumbent again would cost much.
     """
     confirm_seeds: dict[str, list[int]] = field(default_factory=dict)
     """Fresh seeds by iteration."""
@@ -114,6 +115,8 @@ class CampaignState:
     tokens: int = 0
     robot_s: float = 0.0
     """Station seconds in reset and rollout, all stations."""
+    busy_wall_s: float = 0.0
+    """The same in wall seconds."""
     episodes: int = 0
     unscored: int = 0
     _results: dict[str, dict[tuple[SeedPool, int, str], Result]] = field(default_factory=dict)
@@ -229,7 +232,7 @@ class CampaignState:
         return rate(scored, extra_unscored=sum(self._unscored[idea, pool] for pool in wanted))
 
     def fresh_rate(self, idea: str) -> Rate:
-        """Success rate of an incumbent on the current search block and on confirmation seeds: not what it was chosen by."""
+        """Success rate of an incumbent on the current search block and on confirmation seeds, not on older seeds."""
         block, known = set(self.search_block), self.known(idea, (SeedPool.SEARCH,))
         results = [known[seed] for seed in known if seed in block] + list(
             self.known(idea, (SeedPool.CONFIRM,)).values()
@@ -302,6 +305,7 @@ class CampaignState:
         self.episodes += 1
         self.unscored += result.outcome is Outcome.UNSCORED
         self.robot_s += max(0.0, record.rollout_end.station_s - record.reset_begin.station_s)
+        self.busy_wall_s += max(0.0, record.rollout_end.wall_s - record.reset_begin.wall_s)
         if ".r" in key.iteration:
             return
         if key.pool is SeedPool.HELD_OUT:

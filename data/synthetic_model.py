@@ -1,4 +1,4 @@
-"""A made-up Push-T: which modules succeed how often. For simulated campaigns only; its numbers follow the measured ladder.
+"""A made-up Push-T: which modules succeed how often. For simulated campaigns only; its numbers follow the ladder.
 
 Results are deterministic per (recipe, seed) and share a seed's difficulty, as on the nominal simulated station.
 """
@@ -107,12 +107,14 @@ class RandomResearcher:
         for _ in range(200):
             if self.rng.random() < 0.1:
                 new = Recipe(parent.modules, round(parent.knob + self.rng.gauss(0, 0.3), 2))
-                told, mutation = f"turn the lead distance to {new.knob:+.2f}", {"knob": "lead", "value": new.knob}
+                told = f"turn the lead distance to {new.knob:+.2f}"
+                mutation: dict[str, str | float] = {"knob": "lead", "value": new.knob}
             else:
                 slot = self.rng.choice(list(MODULES))
                 name = self.rng.choice(MODULES[slot])
                 new = Recipe({**parent.modules, slot: name}, parent.knob)
-                told, mutation = f"{slot}: {name.replace('_', ' ')} instead", {"slot": slot, "module": name}
+                told = f"{slot}: {name.replace('_', ' ')} instead"
+                mutation = {"slot": slot, "module": name}
             if new.text() not in self.tried:
                 return new, told, mutation
         return parent, "nothing new", {}
