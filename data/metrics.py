@@ -2,8 +2,8 @@
 
 MRU is the share of time from campaign start to campaign end in which a station executes reset or rollout, averaged over
 stations, in station time as the station servers stamped it. It is None where it would flatter: when the achieved
-speed is below 95 % of the declared one, or more than 1 % of the actions were late (an overloaded host makes slow rollouts
-look busy). At speed `max` nothing is declared; the share is then one of wall time.
+speed is below 95 % of the declared one, or more than 1 % of the actions were late (an overloaded host makes slow
+rollouts look busy). At speed `max` nothing is declared; the share is then one of wall time.
 """
 
 from __future__ import annotations
