@@ -136,9 +136,10 @@ async def _ready(files: list[Path], processes: list[asyncio.subprocess.Process],
 
 def summary(records: list[EpisodeRecord], **extra: Any) -> dict[str, Any]:
     """What `evaluate --json` prints: n, successes, unscored and the 95 % Wilson interval."""
+    from data.pairs import Result
     from data.statistics import rate
 
-    measured = rate(records)
+    measured = rate(Result.of(record) for record in records)
     reasons: dict[str, int] = {}
     for record in records:
         if record.verdict.outcome.value != "success":

@@ -87,6 +87,7 @@ async def _replay(
 def outcome(lab: Any, iteration: str) -> dict[str, Any]:
     """The latest replay of an iteration beside its origin, from the ledger."""
     from data.ledger import LedgerReader
+    from data.pairs import Result
     from data.statistics import rate
     from nightlab.records import EpisodeRecord, Outcome
 
@@ -99,7 +100,7 @@ def outcome(lab: Any, iteration: str) -> dict[str, Any]:
     mine = {(record.key.pool, record.key.seed): record for record in scored if record.key.iteration == again}
     both = [key for key in mine if key in first]
     stages = [event.data["stage"] for event in reader.events(kind="stage_started") if event.iteration == again]
-    measured = rate(list(mine.values()))
+    measured = rate(Result.of(record) for record in mine.values())
     return {
         "iteration": again,
         "n": measured.n,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import acreate_markdown_artifact, acreate_progress_artifact, aupdate_progress_artifact
@@ -13,6 +13,11 @@ from prefect.deployments import run_deployment
 from data.campaign_state import CampaignState
 from nightlab.records import CampaignSpec
 from tasks.context import LabContext
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from prefect.client.schemas.objects import FlowRun
 
 RESTARTS = 5
 """How often a station flow that crashed is started again."""
@@ -44,13 +49,10 @@ async def campaign(spec: CampaignSpec) -> dict[str, Any]:
 async def _serve(campaign: str, robot: str) -> None:
     """Run the robot's station flow in its own pool, again if it crashes: what it had finished is in the ledger."""
     for _ in range(RESTARTS):
-        run = await run_deployment(
-            f"station/{robot}",
-            parameters={"campaign": campaign, "station": robot},
-            timeout=None,
-            poll_interval=1,
-            as_subflow=True,
+        started = run_deployment(
+            f"station/{robot}", parameters={"campaign": campaign, "station": robot}, timeout=None, poll_interval=1
         )
+        run = await cast("Awaitable[FlowRun]", started)
         if run.state is not None and run.state.is_completed():
             return
         if run.state is not None and run.state.is_cancelled():
