@@ -1,7 +1,8 @@
 """A researcher that is any program: it edits the workspace and exits. It runs in the sandbox, without network.
 
-The program starts in the workspace. It finds `.nightlab/prompt.md` and `.nightlab/context.json` there (what was tried, what
-failed, passages; no seeds), edits `policy.py`, `train.py`, `params.yaml` or `notes.md`, and may leave a `proposal.json`:
+The program starts in the workspace. It finds `.nightlab/prompt.md` and `.nightlab/context.json` there (what was tried,
+what failed, passages; no seeds), edits `policy.py`, `train.py`, `params.yaml` or `notes.md`, and may leave a
+`proposal.json`:
 
     {"hypothesis": "…", "falsified_if": "…", "expected_effect": "…", "family": "…", "mutation": {…},
      "inspired_by": ["I3"], "sources": ["arXiv:…"], "usage": {"input_tokens": 1200, "output_tokens": 90}}
@@ -15,6 +16,7 @@ import asyncio
 import contextlib
 import shlex
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,8 @@ BUDGET_S = 900.0
 LOG_BYTES = 64 * 1024
 """How much of the program's output is kept; the rest is read and dropped."""
 MOUNT = "/workspace"
+_MOUNTED = ("/usr", sys.prefix, sys.base_prefix)
+"""What every sandbox holds anyway."""
 
 
 class Claim(BaseModel):
@@ -41,10 +45,10 @@ class Claim(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    hypothesis: str = Field("", max_length=2000)
-    falsified_if: str = Field("", max_length=2000)
-    expected_effect: str = Field("", max_length=2000)
-    family: str = Field("other", max_length=100)
+    hypothesis: str = Field(default="", max_length=2000)
+    falsified_if: str = Field(default="", max_length=2000)
+    expected_effect: str = Field(default="", max_length=2000)
+    family: str = Field(default="other", max_length=100)
     mutation: dict[str, Any] = {}
     inspired_by: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
@@ -122,10 +126,10 @@ class CommandResearcher:
 
     async def _run(self, sandbox: Sandbox, workspace: Path, budget_s: float) -> tuple[int | None, str]:
         """Exit code (None: stopped at the deadline) and the first part of what it printed."""
-        mounts = [Path(item) for item in self.argv if Path(item).is_absolute() and Path(item).exists()]
+        named = [Path(item) for item in self.argv if Path(item).is_absolute() and Path(item).exists()]
         argv = sandbox.wrap(
             self.argv,
-            read_only=[path for path in mounts if not path.is_relative_to("/usr")],
+            read_only=[path for path in named if not any(path.is_relative_to(have) for have in _MOUNTED)],
             read_write=[(workspace, MOUNT)],
             cwd=sandbox.inside(workspace, MOUNT),
             limits=Limits(processes=64, cpu_s=max(1, int(budget_s) + 1)),

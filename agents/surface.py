@@ -17,33 +17,38 @@ OWN = (".nightlab", "proposal.json")
 
 def others(workspace: Path) -> dict[str, str]:
     """Relative path → sha256 (or link target) of every file of a workspace outside the edit surface."""
-    found: dict[str, str] = {}
-    for folder, folders, files in os.walk(workspace):
-        at = Path(folder)
-        links = [name for name in folders if (at / name).is_symlink()]
-        for name in [*files, *links]:
-            path = at / name
-            relative = path.relative_to(workspace)
-            if relative.parts[0] not in OWN and str(relative) not in EDITABLE:
-                found[str(relative)] = _mark(path)
-    return found
+    return {path: _mark(workspace / path) for path in _names(workspace)}
 
 
 def clean(workspace: Path, frozen: Mapping[str, str]) -> list[str]:
     """Remove what is neither editable nor `frozen`, and name the frozen files that were changed or deleted."""
-    now = others(workspace)
-    changed = [path for path, mark in frozen.items() if now.get(path) != mark]
+    changed = [
+        path
+        for path, mark in frozen.items()
+        if not os.path.lexists(workspace / path) or _mark(workspace / path) != mark
+    ]
     kept = {Path(path).parts[0] for path in frozen} | set(EDITABLE)
-    for entry in os.scandir(workspace):
+    for entry in list(os.scandir(workspace)):
         if entry.name not in kept:
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path, ignore_errors=True)
             else:
                 os.unlink(entry.path)
-    for path in now:
-        if path not in frozen and os.path.lexists(workspace / path):
-            os.unlink(workspace / path)
+    for path in set(_names(workspace)) - set(frozen):
+        os.unlink(workspace / path)
     return changed
+
+
+def _names(workspace: Path) -> list[str]:
+    """Relative paths of all files and links outside the edit surface; links are not followed."""
+    found: list[str] = []
+    for folder, folders, files in os.walk(workspace):
+        at = Path(folder)
+        for name in [*files, *(name for name in folders if (at / name).is_symlink())]:
+            relative = (at / name).relative_to(workspace)
+            if relative.parts[0] not in OWN and str(relative) not in EDITABLE:
+                found.append(str(relative))
+    return found
 
 
 def _mark(path: Path) -> str:

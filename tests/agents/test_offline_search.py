@@ -64,7 +64,7 @@ def failures(recipe: Recipe) -> dict[str, int]:
 
 
 def lead(candidate: Recipe, incumbent: Recipe, noise: random.Random) -> float:
-    """What some twenty pairs show: success first, score where success tells nothing; with the noise of such a sample."""
+    """What some twenty pairs show, noise included: success first, score where success tells nothing."""
     (rate, mean), (old_rate, old_mean) = quality(candidate), quality(incumbent)
     spread = 0.15 * math.sqrt(rate * (1 - rate) + old_rate * (1 - old_rate))
     more = rate - old_rate + noise.gauss(0.0, spread)
@@ -96,7 +96,8 @@ def climb(seed: int, root: Path) -> list[float]:
         n=20, successes=0, mean_score=0.2, researcher="",
     )  # fmt: skip
     ideas: dict[str, IdeaSummary] = {"I0": start}
-    incumbent, pending, number, curve = "I0", [], 0, [success(recipes["I0"])]
+    pending: list[str] = []
+    incumbent, number, curve = "I0", 0, [success(recipes["I0"])]
     while len(curve) <= TRIALS:
         while len(pending) < WINDOW:
             number += 1
