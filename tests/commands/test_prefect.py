@@ -1,0 +1,222 @@
+"""One Prefect server and one fleet for all tests of this file (see `prefect_lab`)."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from conftest import HERE, start_fleet, until
+
+from nightlab.errors import ServiceError
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def with_client(body: Callable[[Any], Awaitable[Any]]) -> Any:
+    from prefect.client.orchestration import get_client
+
+    async def main() -> Any:
+        async with get_client() as client:
+            return await body(client)
+
+    return asyncio.run(main())
+
+
+def start(deployment: str, **parameters: Any) -> UUID:
+    from commands.deployments import start_run
+
+    return asyncio.run(start_run(deployment, parameters))
+
+
+def state_of(run: UUID) -> str:
+    async def read(client: Any) -> str:
+        state = (await client.read_flow_run(run)).state
+        return str(state.name) if state else ""
+
+    return str(with_client(read))
+
+
+def first_line(path: Path, timeout_s: float = 40.0) -> list[str]:
+    until(lambda: path.exists() and path.read_text().endswith("\n"), f"the flow writes {path.name}", timeout_s)
+    return path.read_text().split()
+
+
+def test_every_robot_has_a_pool_and_its_forms(prefect_lab: Path) -> None:
+    async def read(client: Any) -> tuple[list[Any], list[Any]]:
+        return await client.read_work_pools(), await client.read_deployments()
+
+    pools, deployments = with_client(read)
+    assert {pool.name for pool in pools} >= {"campaign", "robot-1", "robot-2"}
+    assert all(pool.concurrency_limit >= 4 for pool in pools), "a person can run something beside the station flow"
+    by_pool = {deployment.work_pool_name: deployment for deployment in deployments}
+    assert set(by_pool) >= {"campaign", "robot-1", "robot-2"}
+    robot = by_pool["robot-2"]
+    assert robot.name == "robot-2"
+    assert robot.entrypoint == "dummy_flows.station"
+    assert robot.parameters == {"station": "robot-2"}, "the form of a robot's pool is filled in with its name"
+    assert robot.enforce_parameter_schema
+    schema = by_pool["campaign"].parameter_openapi_schema
+    assert schema["properties"]["episodes"]["type"] == "integer"
+
+
+def test_ensure_again_changes_nothing(prefect_lab: Path) -> None:
+    from commands.deployments import ensure
+
+    def again() -> dict[str, UUID]:
+        return asyncio.run(
+            ensure(["robot-1"], station_flows=["dummy_flows.station"], campaign_flows=["dummy_flows.campaign"])
+        )
+
+    assert again() == again()
+
+
+def test_a_missing_flow_is_one_clear_line(prefect_lab: Path) -> None:
+    from commands.deployments import ensure
+
+    with pytest.raises(ServiceError, match=r"cannot load the flow dummy_flows\.absent: .*nightlab doctor"):
+        asyncio.run(ensure([], station_flows=["dummy_flows.absent"], campaign_flows=[]))
+
+
+def test_a_run_starts_in_its_pool_within_seconds(prefect_lab: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    begin_s = time.time()
+    run = start("station/robot-1", out=str(out))
+    begun_s, _, station = first_line(out)
+    print(f"dispatch took {float(begun_s) - begin_s:.1f} s")
+    assert station == "robot-1"
+    until(lambda: state_of(run) == "Completed", "the run completes")
+
+
+def test_bad_parameters_are_refused_at_once(prefect_lab: Path) -> None:
+    with pytest.raises(Exception, match="episodes"):
+        start("campaign/campaign", out="nowhere", episodes="many")
+
+
+def test_a_cron_deployment_yields_scheduled_runs(prefect_lab: Path) -> None:
+    """With SQLAlchemy 2.1 a schedule reads as active and never fires; see requirements in pyproject.toml."""
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+    from prefect.client.schemas.schedules import CronSchedule
+
+    async def schedule(client: Any) -> UUID:
+        flow = await client.create_flow_from_name("station")
+        return UUID(
+            str(
+                await client.create_deployment(
+                    flow,
+                    "nightly",
+                    entrypoint="dummy_flows.station",
+                    work_pool_name="robot-1",
+                    schedules=[DeploymentScheduleCreate(schedule=CronSchedule(cron="0 22 * * *", timezone="Europe/Berlin"))],
+                )
+            )
+        )
+
+    nightly = with_client(schedule)
+
+    def scheduled() -> list[Any]:
+        async def read(client: Any) -> list[Any]:
+            wanted = DeploymentFilter(id=DeploymentFilterId(any_=[nightly]))
+            return list(await client.read_flow_runs(deployment_filter=wanted))
+
+        return list(with_client(read))
+
+    try:
+        until(scheduled, "the scheduler makes runs of a cron deployment", 20.0)
+        runs = scheduled()
+        assert all(run.state.is_scheduled() for run in runs)
+        assert min(run.expected_start_time for run in runs) > datetime.now(UTC)
+    finally:
+        with_client(lambda client: client.delete_deployment(nightly))
+
+
+def test_cancelling_runs_the_flows_finally(prefect_lab: Path, tmp_path: Path) -> None:
+    from commands.flow_runs import drain
+
+    out = tmp_path / "out"
+    run = start("station/robot-2", out=str(out), sleep_s=120)
+    first_line(out)
+    assert asyncio.run(drain(grace_s=30.0)) == 0
+    assert (tmp_path / "out.finally").exists(), "a cancelled flow releases its robot"
+    assert state_of(run) == "Cancelled"
+
+
+def test_a_killed_flow_is_crashed_at_once(prefect_lab: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run = start("station/robot-1", out=str(out), sleep_s=120)
+    os.kill(int(first_line(out)[1]), signal.SIGKILL)
+    until(lambda: state_of(run) == "Crashed", "a killed flow's run is Crashed", 10.0)
+
+
+def test_no_database_is_locked_at_eight_pools(prefect_lab: Path) -> None:
+    """Stock Prefect answers 6 % of such writes with 503."""
+    from commands.deployments import ensure_pool, job_template
+
+    url = os.environ["PREFECT_API_URL"]
+    seconds = 6.0
+
+    async def main() -> tuple[int, list[str]]:
+        from prefect.client.orchestration import get_client
+
+        names = [f"lock-{number}" for number in range(8)]
+        async with get_client() as client:
+            await asyncio.gather(*(ensure_pool(client, name, job_template("true")) for name in names))
+        async with httpx.AsyncClient(timeout=60.0, trust_env=False) as http:
+            flow = (await http.post(f"{url}/flows/", json={"name": "locks"})).json()["id"]
+            end_s, codes = time.monotonic() + seconds, list[str]()
+
+            async def poll(name: str) -> None:
+                while time.monotonic() < end_s:
+                    answer = await http.post(f"{url}/work_pools/{name}/get_scheduled_flow_runs", json={})
+                    codes.append(f"{answer.status_code} {answer.text[:80] if answer.is_error else ''}")
+                    await asyncio.sleep(0.2)
+
+            async def write() -> None:
+                while time.monotonic() < end_s:
+                    answer = await http.post(f"{url}/flow_runs/", json={"flow_id": flow, "state": {"type": "PENDING"}})
+                    codes.append(f"{answer.status_code} {answer.text[:80] if answer.is_error else ''}")
+                    ended = {"state": {"type": "COMPLETED"}, "force": True}
+                    answer = await http.post(f"{url}/flow_runs/{answer.json()['id']}/set_state", json=ended)
+                    codes.append(f"{answer.status_code} {answer.text[:80] if answer.is_error else ''}")
+
+            await asyncio.gather(*(poll(name) for name in names), write(), write(), write())
+        async with get_client() as client:
+            await asyncio.gather(*(client.delete_work_pool(name) for name in names))
+        return len(codes), [code for code in codes if not code.startswith(("200", "201"))]
+
+    asked, refused = asyncio.run(main())
+    print(f"{asked} requests")
+    assert asked > 100
+    assert refused == []
+
+
+@pytest.mark.slow
+def test_a_killed_fleet_is_resumed_by_the_next(prefect_lab: Path, tmp_path: Path) -> None:
+    """Keep this test last: it replaces the session's fleet."""
+    out, station_out = tmp_path / "out", tmp_path / "station"
+    run = start("campaign/campaign", out=str(out), episodes=300)
+    child = start("station/robot-1", out=str(station_out), sleep_s=300)
+    pid = int(first_line(out)[0])
+    first_line(station_out)
+    fleet = int((prefect_lab / "fleet.pid").read_text())
+    os.kill(fleet, signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text(), "flows die too", 5.0)
+    assert state_of(run) == "Running", "nobody was left to say that it ended"
+    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    (prefect_lab / "fleet.ready").unlink()
+    again = start_fleet(prefect_lab, environment, "--resume")
+    try:
+        until(lambda: state_of(run) == "Completed", "the campaign is run again", 60.0)
+        assert len(out.read_text().split()) == 2
+        until(lambda: state_of(child) == "Running", "what a person started is run again as well", 60.0)
+    finally:
+        again.send_signal(signal.SIGTERM)
+        assert again.wait(40) == 0
+    assert state_of(child) == "Cancelled", "a fleet that ends in order leaves no run behind"
