@@ -177,9 +177,11 @@ def _edit_params(text: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> s
             else:
                 lines[at] = line
     edited = "\n".join(lines) + "\n" if lines else "{}\n"
-    if (load_yaml(edited) or {}) != dict(new):
-        return str(yaml.safe_dump(dict(new), sort_keys=True))
-    return edited
+    try:
+        good = (load_yaml(edited) or {}) == dict(new)
+    except WorkspaceError:
+        good = False
+    return edited if good else str(yaml.safe_dump(dict(new), sort_keys=True))
 
 
 def _yaml_scalar(value: Any) -> str:
