@@ -6,10 +6,11 @@ from policies.library.push_t.kit import Params, Point, Push, View, advance, dist
 
 
 class Lead:
-    """Pure pursuit: the target is the point of the path `lead_px` beyond the pusher's nearest point on it."""
+    """Pure pursuit: the target lies `lead_px` along the path from the pusher, at most `past_px` past the next corner."""
 
-    def __init__(self, lead_px: float, arrive_px: float, end_px: float) -> None:
+    def __init__(self, lead_px: float, past_px: float, arrive_px: float, end_px: float) -> None:
         self._lead_px = lead_px
+        self._past_px = past_px
         self._arrive_px = arrive_px
         self._end_px = end_px
         self._path: list[Point] = []
@@ -36,8 +37,10 @@ class Lead:
             if step >= left:
                 target = advance(target, point, left)
                 break
-            target, left = point, left - step
-        arrived = len(self._path) == 1 and distance(view.agent, self._path[0]) < self._arrive_px
+            target, left = point, min(left - step, self._past_px)
+        goal = self._path[-1]
+        close = all(distance(point, goal) < 2 * self._arrive_px for point in self._path)
+        arrived = close and distance(view.agent, goal) < self._arrive_px
         return target, arrived
 
     def push(self, view: View, push: Push, last: Point, step_px: float) -> tuple[Point, bool]:
@@ -65,4 +68,4 @@ def _nearest(point: Point, a: Point, b: Point) -> Point:
 
 def make(params: Params) -> Lead:
     """The module with its knobs set."""
-    return Lead(params.get("lead_px", 60.0), params.get("arrive_px", 6.0), params.get("end_px", 1.5))
+    return Lead(params.get("lead_px", 60.0), params.get("past_px", 25.0), params.get("arrive_px", 6.0), params.get("end_px", 1.5))

@@ -25,6 +25,8 @@ class Around:
     def path(self, view: View, goal: Point) -> list[Point] | None:
         pose = view.pose
         start, end = g.to_local(view.agent, pose), g.to_local(goal, pose)
+        if math.dist(start, end) < 2.0:
+            return [goal]
         lead_in = self._exit(start, pose)
         lead_out = self._exit(end, pose)
         if lead_in is None or lead_out is None:
