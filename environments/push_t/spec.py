@@ -51,11 +51,12 @@ FAILURE_REASONS = (
     "near_miss",  # coverage in [0.90, 0.95): finish better
     "not_held",  # some judged frames pass, others do not
     "never_moved",  # the T is where it started
-    "moved_away",  # the T lies farther from the goal than at the start
     "at_wall",  # the T lies against a wall
+    "moved_away",  # the T lies farther from the goal than at the start
     "rotated",  # right place, wrong angle
     "shifted",  # right angle, wrong place
     "missed_goal",  # wrong place and wrong angle
+    "off_table",  # the T was pushed through a wall, out of the camera's view
     "hidden",  # the T cannot be seen
     "sensors_disagree",  # camera says yes, pose sensor says no
 )
@@ -68,4 +69,7 @@ PAPER_RGB = (255, 255, 255)
 GOAL_RGB = (144, 238, 144)
 BLOCK_RGB = (119, 136, 153)
 AGENT_RGB = (65, 105, 225)
+WALL_RGB = (211, 211, 211)
 """Colours of the scene as the camera sees them (gym-pusht's)."""
+WALL_LOW_px, WALL_HIGH_px = (3, 7), (504, 508)
+"""First pixel of the walls and the first after them, on either side of the picture."""

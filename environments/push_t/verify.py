@@ -18,7 +18,7 @@ from environments.push_t import spec
 from environments.push_t.start import START_KEYS
 from environments.push_t.vision import BlockFit, Sight, look
 from nightlab.contracts import EpisodeEvidence, Frame
-from nightlab.geometry import GOAL_POSE, coverage, keypoint_error, t_touches_wall
+from nightlab.geometry import GOAL_POSE, coverage, keypoint_error, t_outline, t_touches_wall
 from nightlab.records import Outcome, Predicate, Verdict
 
 NO_FIT_px = 1e9
@@ -47,11 +47,10 @@ class PushTVerifier:
         failed = {predicate.name for predicate in predicates if not predicate.passed}
         if not failed:
             return self._verdict(Outcome.SUCCESS, min(scores), "held", predicates, begin)
-        reason = "hidden"
-        if not failed & {"block_visible", "fit_residual"}:
-            reason = _failure(evidence, fits, scores, failed)
-        score = 0.0 if reason == "hidden" else min(scores)
-        return self._verdict(Outcome.FAILURE, score, reason, predicates, begin)
+        if failed & {"block_visible", "fit_residual"}:
+            return self._verdict(Outcome.FAILURE, 0.0, _unseen(evidence), predicates, begin)
+        reason = _failure(evidence, fits, scores, failed)
+        return self._verdict(Outcome.FAILURE, min(scores), reason, predicates, begin)
 
     def _verdict(
         self, outcome: Outcome, score: float, reason: str, predicates: tuple[Predicate, ...], begin_s: float
@@ -137,6 +136,12 @@ def _sensed(evidence: EpisodeEvidence) -> NDArray[np.float64]:
     return np.asarray(evidence.observations[-1]["block_pose"], dtype=np.float64)
 
 
+def _unseen(evidence: EpisodeEvidence) -> str:
+    """Why the T is not seen: by the pose sensor it left the picture, or it is hidden."""
+    corners = t_outline(_sensed(evidence).tolist())
+    return "off_table" if corners.min() < 0 or corners.max() > spec.CAMERA_SIZE_px else "hidden"
+
+
 def _failure(evidence: EpisodeEvidence, fits: Sequence[BlockFit], scores: Sequence[float], failed: set[str]) -> str:
     """One word of FAILURE_REASONS: the key of the failure histogram that researchers read."""
     if "coverage_held" not in failed:
@@ -146,14 +151,13 @@ def _failure(evidence: EpisodeEvidence, fits: Sequence[BlockFit], scores: Sequen
     if min(scores) >= spec.NEAR_MISS_COVERAGE:
         return "near_miss"
     pose = fits[-1].pose.tolist()
-    if evidence.start:
-        start = [evidence.start[key] for key in START_KEYS[2:]]
-        if keypoint_error(pose, start) < spec.MOVED_px:
-            return "never_moved"
-        if keypoint_error(pose) > keypoint_error(start):
-            return "moved_away"
+    start = [evidence.start[key] for key in START_KEYS[2:]] if evidence.start else None
+    if start and keypoint_error(pose, start) < spec.MOVED_px:
+        return "never_moved"
     if t_touches_wall(pose, spec.AT_WALL_px):
         return "at_wall"
+    if start and keypoint_error(pose) > keypoint_error(start):
+        return "moved_away"
     turned = abs(math.remainder(pose[2] - GOAL_POSE[2], 2 * math.pi)) > spec.ROTATED_rad
     shifted = math.hypot(pose[0] - GOAL_POSE[0], pose[1] - GOAL_POSE[1]) > spec.SHIFTED_px
     if turned == shifted:

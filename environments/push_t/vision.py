@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from environments.push_t.spec import AGENT_RGB, BLOCK_RGB, GOAL_RGB, PAPER_RGB
-from nightlab.geometry import T_CENTROID_LOCAL, T_OUTLINE_LOCAL, WALL_HIGH_PX, WALL_LOW_PX, wrap_angle
+from environments.push_t import spec
+from nightlab.geometry import T_CENTROID_LOCAL, T_OUTLINE_LOCAL, wrap_angle
 
 Floats = NDArray[np.float64]
 
@@ -63,18 +63,31 @@ class Sight:
 @cache
 def _unmixing() -> Floats:
     """(2, 4): rows map (r, g, b, 1) to 255 times the share of the T, and of the disc."""
-    colours = np.array([PAPER_RGB, GOAL_RGB, AGENT_RGB, BLOCK_RGB], dtype=np.float64)
+    colours = np.array([spec.PAPER_RGB, spec.GOAL_RGB, spec.AGENT_RGB, spec.BLOCK_RGB], dtype=np.float64)
     shares = np.array([[0, 0], [0, 0], [0, 255], [255, 0]], dtype=np.float64)
     weights = np.linalg.solve(np.column_stack([colours, np.ones(4)]), shares).T
     return np.asarray(weights, dtype=np.float64)
 
 
+@cache
+def _wall_table() -> NDArray[np.uint8]:
+    """(256,): the share of the T where it lies on a wall, whose grey alone looks like half of the T."""
+    wall = float(_unmixing()[0] @ [*spec.WALL_RGB, 1.0])
+    return np.clip((np.arange(256) - wall) * 255 / (255 - wall), 0, 255).astype(np.uint8)
+
+
 def shares(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Share of the T and of the disc in each pixel, uint8 [height, width], 255 = all of it."""
     block, agent = cv2.split(cv2.transform(rgb, _unmixing()))
-    low, high = math.ceil(WALL_LOW_PX), math.floor(WALL_HIGH_PX)
-    for side in (block[:low], block[high:], block[:, :low], block[:, high:]):  # the walls' grey looks half like the T
-        side[:] = 0
+    low, high = spec.WALL_LOW_px, spec.WALL_HIGH_px
+    table, first, last = _wall_table(), low[0], high[1]
+    for side in (
+        block[low[0] : low[1], first:last],
+        block[high[0] : high[1], first:last],
+        block[low[1] : high[0], low[0] : low[1]],
+        block[low[1] : high[0], high[0] : high[1]],
+    ):
+        side[:] = cv2.LUT(side, table)
     return block, agent
 
 

@@ -152,6 +152,8 @@ START = {"agent_x_px": 60.0, "agent_y_px": 60.0, "block_x_px": 330.0, "block_y_p
         ((290.0, 200.0, 2.0), START, "missed_goal"),
         ((254.0, 68.0, 0.0), {}, "missed_goal"),
         ((68.0, 250.0, 0.3), {}, "at_wall"),
+        ((6.0, 256.0, -math.pi / 2 + 0.05), START, "at_wall"),
+        ((-45.0, 528.0, -1.3), START, "off_table"),
     ],
 )
 def test_failures_are_named_for_the_histogram(pose: Pose, start: dict[str, float], reason: str) -> None:
@@ -227,3 +229,15 @@ def test_png_keeps_every_pixel_and_repeated_frames_are_encoded_once() -> None:
     assert back[0] is back[1]
     assert np.array_equal(back[0], one)
     assert np.array_equal(back[2], two)
+
+
+def test_a_t_on_a_wall_is_measured_too() -> None:
+    rng = np.random.default_rng(6)
+    for angle in rng.uniform(-math.pi, math.pi, 12):
+        pose = np.array([256.0, 256.0, angle])
+        corners = g.t_outline(pose)
+        pose[0] += 5.5 - corners[:, 0].min()  # a corner lies in the middle of the left wall
+        sight = look(camera.render_table((256.0, 60.0), pose))
+        assert sight.block is not None
+        assert sight.block.visible_share > 0.9
+        assert g.keypoint_error(sight.block.pose.tolist(), pose) < 0.1, (pose, sight)
