@@ -42,6 +42,9 @@ async def iteration(campaign: str, station: str, work: Work | None = None) -> di
     except TamperError as error:
         await lab.note("tamper", f"{campaign}:{work.iteration}:tamper", campaign=campaign, iteration=work.iteration, reason=str(error))  # fmt: skip
         return await _end(lab, work, IterationStatus.INVALID, str(error))
+    except Exception as error:
+        await _end(lab, work, IterationStatus.CRASHED, f"{type(error).__name__}: {error}"[:1000])
+        raise
 
 
 async def _search(lab: LabContext, work: Work) -> dict[str, Any]:

@@ -27,7 +27,7 @@ async def station(campaign: str, station: str) -> dict[str, Any]:
     lab = LabContext.here()
     window = lab.spec(campaign).window
     running: set[asyncio.Task[Any]] = set()
-    done, failed, stop = 0, 0, ""
+    done, failed, in_a_row, stop = 0, 0, 0, ""
     try:
         while not stop or running:
             while not stop and len(running) < window:
@@ -43,10 +43,11 @@ async def station(campaign: str, station: str) -> dict[str, Any]:
             finished, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for task in finished:
                 if task.exception() is not None:
-                    failed += 1
+                    failed, in_a_row = failed + 1, in_a_row + 1
                     get_run_logger().error("an iteration failed: %s", task.exception())
+                    await asyncio.sleep(min(30.0, 0.5 * 2**in_a_row))
                 elif task.result() is not None:
-                    done += 1
+                    done, in_a_row = done + 1, 0
     finally:
         for task in running:
             task.cancel()

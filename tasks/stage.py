@@ -6,11 +6,12 @@ that refers to it, finds it and does not execute the stage. Only executions writ
 
 from __future__ import annotations
 
+import inspect
 import time
 import traceback
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from functools import wraps
+from functools import update_wrapper
 from typing import Any
 
 from prefect import task
@@ -34,7 +35,6 @@ def stage(name: str, *, retry_delays_s: tuple[float, ...] = (), timeout_s: float
     """
 
     def decorate(body: Body) -> Task[..., Any]:
-        @wraps(body)
         async def run(campaign: str, iteration: str, **inputs: Any) -> dict[str, Any]:
             lab = LabContext.here()
             begin_s = time.time()
@@ -57,7 +57,10 @@ def stage(name: str, *, retry_delays_s: tuple[float, ...] = (), timeout_s: float
             await lab.note("stage_finished", f"{mark}:finished", **where, stage=name, wall_s=time.time() - begin_s)
             return result
 
-        run.__annotations__ = {key: value for key, value in body.__annotations__.items() if key != "lab"}
+        update_wrapper(run, body)
+        del run.__wrapped__  # type: ignore[attr-defined]
+        inputs = [parameter for name_, parameter in inspect.signature(body).parameters.items() if name_ != "lab"]
+        run.__signature__ = inspect.Signature(inputs)  # type: ignore[attr-defined]
         decorated: Task[..., Any] = task(
             name=name,
             task_run_name=name + " {iteration}",

@@ -32,7 +32,7 @@ async def verify(lab: LabContext, campaign: str, iteration: str, *, station: str
     try:
         for record in picks:
             frames_png, observations = read_evidence(lab.lab, record.key)
-            again = await verifier.verify_stored(spec.environment, frames_png, observations, ())
+            again = await verifier.verify_stored(spec.environment, frames_png, observations, start=record.reset.achieved)
             if not record.fault and again.outcome is not record.verdict.outcome:
                 changed.append(record.key.text())
     finally:
