@@ -181,13 +181,19 @@ class CampaignState:
 
     @property
     def best(self) -> str:
-        """The idea to hand over: the solved one, else the incumbent."""
+        """The idea to hand over: the one that passed a held-out draw, else the incumbent."""
         return next((draw.idea for draw in self.draws.values() if draw.passed), self.incumbent)
 
     @property
     def held_out(self) -> HeldOutDraw | None:
         """The latest held-out draw."""
         return self.draws[max(self.draws)] if self.draws else None
+
+    def held_out_of(self, idea: str) -> HeldOutDraw | None:
+        """The draw to quote for an idea: the one that passed, else its latest, else the campaign's latest."""
+        mine = [draw for draw in self.draws.values() if draw.idea == idea]
+        passed = [draw for draw in mine if draw.passed]
+        return (passed or mine)[-1] if mine else self.held_out
 
     @property
     def running(self) -> list[WorkState]:

@@ -23,7 +23,9 @@ from data.statistics import pass_probability
 from data.trial_plan import Draw, TrialPlan, judge_trial, search_block, search_pairs, trial_plan
 from nightlab.records import Outcome, SeedPool, Work, WorkKind
 
-__all__ = ["Draw", "ScheduleSettings", "TrialPlan", "judge_trial", "next_work", "stop_trial", "trial_plan"]
+__all__ = [
+    "Draw", "ScheduleSettings", "TrialPlan", "final_due", "judge_trial", "next_work", "stop_trial", "trial_plan",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,12 @@ class ScheduleSettings:
     """Qualification episodes per claim at most."""
     filler_n: int = 4
     """Episodes of filler work."""
-    overhead: float = 1.12
-    """Wall time of work over the sum of its episodes."""
     reserve_s: float = 8.0
     """Wall seconds kept for the end of the campaign."""
     final_share: float = 0.5
     """The final measurement takes at most this share of the budget."""
+    hopeless_share: float = 0.25
+    """The same for an incumbent that will hardly reach the target: the search needs the time more."""
     most_claims: int = 3
     """How often the same work is handed out when its station's flow keeps dying."""
     lost_s: float = 120.0
@@ -97,18 +99,58 @@ def next_work(
     return desk.search()
 
 
-def stop_trial(state: CampaignState, iteration: str, now_s: float) -> str:
+def stop_trial(state: CampaignState, iteration: str, now_s: float, *, settings: ScheduleSettings = DEFAULTS) -> str:
     """Why running work should stop before its next episode; empty to go on.
 
-    Asked between episodes: the budget is over, the campaign is solved, or its held-out draw is futile.
+    Asked between episodes: the budget is over, the campaign is solved, a held-out draw is futile, or the robots are
+    needed for a held-out draw.
     """
     reason = state.stop_reason(now_s)
     if reason:
         return reason
-    for draw in state.draws.values():
-        if draw.owns(iteration) and not draw.open:
-            return f"held-out draw {draw.number} can no longer pass: {draw.failures} failures"
+    for held in state.draws.values():
+        if held.owns(iteration):
+            return "" if held.open else f"held-out draw {held.number} can no longer pass: {held.failures} failures"
+    if any(held.open for held in state.draws.values()):
+        return "the robots are needed for a held-out draw"
+    if final_due(state, now_s, settings):
+        return "it is time for the final held-out draw"
     return ""
+
+
+def final_n(state: CampaignState, now_s: float, settings: ScheduleSettings = DEFAULTS) -> int:
+    """Size of the final draw: what was asked for, less if the incumbent is poor or the time short."""
+    spec, rate = state.spec, state.fresh_rate(state.incumbent)
+    wanted = spec.held_out_n
+    if rate.successes < 0.5 * rate.n:
+        wanted = min(wanted, settings.final_small_n)
+    left_s = state.deadline_wall_s - settings.reserve_s - now_s
+    hopeful = chance(state) >= settings.promising_probability
+    share = settings.final_share if hopeful else settings.hopeless_share
+    fits = int(min(share * spec.budget_s, left_s) / held_out_s(state, 1))
+    return max(settings.final_least_n, min(wanted, fits))
+
+
+def chance(state: CampaignState) -> float:
+    """Predicted chance that the incumbent passes a held-out draw; 0 with fewer than 10 episodes."""
+    rate, spec = state.fresh_rate(state.incumbent), state.spec
+    return pass_probability(rate.successes, rate.n, spec.held_out_n, spec.target) if rate.n >= 10 else 0.0
+
+
+def final_due(state: CampaignState, now_s: float, settings: ScheduleSettings = DEFAULTS) -> bool:
+    """True once the time left is just enough for the final draw."""
+    begin_s = state.deadline_wall_s - held_out_s(state, final_n(state, now_s, settings)) - settings.reserve_s
+    return now_s + 1.0 >= begin_s
+
+
+def held_out_s(state: CampaignState, n: int) -> float:
+    """Wall seconds that `n` episodes of the incumbent take on all stations, by what was measured so far.
+
+    Time between episodes counts as measured: stations × elapsed / busy.
+    """
+    stations, elapsed_s = state.spec.stations, state.now_s - state.started_s
+    overhead = stations * elapsed_s / state.busy_wall_s if state.busy_wall_s > 0 else 1.2
+    return n * state.episode_wall_s() * min(max(1.05 * overhead, 1.1), 1.5) / stations
 
 
 class _Desk:
@@ -171,8 +213,8 @@ class _Desk:
         latest = state.held_out
         if latest is not None and latest.open:
             return self._chunk(latest) or self._wait("the held-out draw is being finished")
-        planned = self._final_n()
-        if self.now_s + 1.0 >= state.deadline_wall_s - self._held_out_s(planned) - settings.reserve_s:
+        if final_due(state, self.now_s, settings):
+            planned = final_n(state, self.now_s, settings)
             final = HeldOutDraw(self._draw_number(), state.incumbent, planned, state.spec.target, final=True)
             return self._chunk(final)
         if self._qualified() and not self._failed_before():
@@ -198,7 +240,7 @@ class _Desk:
         )
 
     def qualification(self) -> Work | None:
-        if self._failed_before() or self._chance() < self.settings.promising_probability:
+        if self._failed_before() or chance(self.state) < self.settings.promising_probability:
             return None
         rate = self.state.fresh_rate(self.state.incumbent)
         needed = self._needed_n() - rate.n
@@ -207,7 +249,7 @@ class _Desk:
         block = search_block(self.state, self._needed_n() + len(self._busy()), self.draw)
         left = needed - len(self._busy())
         if left <= 0:
-            likely = self._chance() >= 0.4 and any(work.work.kind is not WorkKind.SEARCH for work in self.mine)
+            likely = chance(self.state) >= 0.4 and any(work.work.kind is not WorkKind.SEARCH for work in self.mine)
             return self._wait("the incumbent is being qualified") if likely else None
         size = min(self.settings.reevaluate_n, max(4, math.ceil(left / self.stations)))
         seeds = self._open_seeds(block)[:size]
@@ -323,14 +365,9 @@ class _Desk:
         """The incumbent has failed a held-out draw already."""
         return any(held.idea == self.state.incumbent and held.futile for held in self.state.draws.values())
 
-    def _chance(self) -> float:
-        """Predicted chance that the incumbent passes a held-out draw."""
-        rate, spec = self.state.fresh_rate(self.state.incumbent), self.state.spec
-        return pass_probability(rate.successes, rate.n, spec.held_out_n, spec.target) if rate.n >= 10 else 0.0
-
     def _qualified(self) -> bool:
         enough = self.state.fresh_rate(self.state.incumbent).n >= self.settings.qualify_n
-        return enough and self._chance() >= self.settings.qualify_probability
+        return enough and chance(self.state) >= self.settings.qualify_probability
 
     def _needed_n(self) -> int:
         """Search episodes with which the incumbent would qualify if it failed no more."""
@@ -341,20 +378,6 @@ class _Desk:
             if chance >= self.settings.qualify_probability:
                 return n
         return self.settings.qualify_most_n + 1
-
-    def _final_n(self) -> int:
-        """Size of the final draw: what was asked for, less if the incumbent is poor or the budget short."""
-        spec, rate = self.state.spec, self.state.fresh_rate(self.state.incumbent)
-        wanted = spec.held_out_n
-        if rate.successes < 0.5 * rate.n:
-            wanted = min(wanted, self.settings.final_small_n)
-        left_s = self.state.deadline_wall_s - self.settings.reserve_s - self.now_s
-        fits = int(min(self.settings.final_share * spec.budget_s, left_s) / self._held_out_s(1))
-        return max(self.settings.final_least_n, min(wanted, fits))
-
-    def _held_out_s(self, n: int) -> float:
-        """Wall seconds that `n` episodes of the incumbent take on all stations."""
-        return n * self.state.episode_wall_s() * self.settings.overhead / self.stations
 
 
 _AT_THE_ROBOT = ("rollout", "verify", "summarize")

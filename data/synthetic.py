@@ -151,7 +151,7 @@ class SyntheticCampaign:
         yield work.station
         yield self.costs.start_s
         for seed in work.seeds:
-            if stop_trial(self.state, work.iteration, self.now_s):
+            if stop_trial(self.state, work.iteration, self.now_s, settings=self.settings):
                 break
             yield from self._episode(work, work.idea, work.pool or SeedPool.SEARCH, seed)
         yield f"-{work.station}"
@@ -193,7 +193,7 @@ class SyntheticCampaign:
         yield from self._trial(work)
         yield f"-{work.station}"
         yield self.costs.end_s
-        if stop_trial(self.state, name, self.now_s):
+        if stop_trial(self.state, name, self.now_s, settings=self.settings):
             self._end(work, IterationStatus.STOPPED)
             return
         self._emit("judged", name, work.station, judge_trial(self.state, name).model_dump(mode="json"))
@@ -204,7 +204,7 @@ class SyntheticCampaign:
         verdict = SearchVerdict.CONTINUE
         for seed in plan.search_seeds:
             yield from self._pair(work, plan, SeedPool.SEARCH, seed)
-            if stop_trial(self.state, work.iteration, self.now_s):
+            if stop_trial(self.state, work.iteration, self.now_s, settings=self.settings):
                 return
             verdict = self._plan(work).search_verdict({}, last=seed == plan.search_seeds[-1])
             if verdict is not SearchVerdict.CONTINUE:
@@ -216,7 +216,7 @@ class SyntheticCampaign:
         seeds = self._draw(SeedPool.CONFIRM, plan.confirm_n, "confirm", work.iteration)
         for seed in seeds:
             yield from self._pair(work, plan, SeedPool.CONFIRM, seed)
-            stop = stop_trial(self.state, work.iteration, self.now_s)
+            stop = stop_trial(self.state, work.iteration, self.now_s, settings=self.settings)
             if stop or self._plan(work).confirm_verdict({}) is not ConfirmVerdict.CONTINUE:
                 return
 
