@@ -19,7 +19,7 @@ from policies.host import PolicyProcess
 EPISODES: Final = 2
 """Episodes of the dry run: the second finds state that a reset forgot."""
 TIMED: Final = 5
-"""Answers from which on their median time counts."""
+"""Answers from which on their time counts: the lower quartile, so that a busy host blames no policy."""
 
 
 async def check_policy(
@@ -70,9 +70,10 @@ async def _episode(policy: PolicyProcess, spec: StationSpec, seed: int, observat
             break
         seconds[-1] /= len(chunk)
         problems += _out_of_bounds(spec, chunk)
-    if len(seconds) >= TIMED and statistics.median(seconds) > 1 / spec.rate_hz:
+    usual_s = statistics.quantiles(seconds)[0] if len(seconds) >= TIMED else 0.0
+    if usual_s > 1 / spec.rate_hz:
         problems.append(
-            f"act takes {1e3 * statistics.median(seconds):.0f} ms per action, "
+            f"act takes {1e3 * usual_s:.0f} ms per action, "
             f"a control period lasts {1e3 / spec.rate_hz:.0f} ms; give longer chunks or compute less"
         )
     return problems

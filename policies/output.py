@@ -45,10 +45,11 @@ class Output:
         self._task.cancel()
 
     async def _pump(self) -> None:
-        while data := await self._stream.read(16 * 1024):
+        flooded = False
+        while data := await self._stream.read(16 * 1024):  # after a flood too, so that the pipe comes to its end
             self._kept += data
             del self._kept[:-KEPT_BYTES]
             self._since += len(data)
-            if self._since > self._allowance:
+            if self._since > self._allowance and not flooded:
+                flooded = True
                 self._on_flood()
-                return
