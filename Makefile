@@ -37,6 +37,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m uv pip sync -q --require-hashes --python $(BIN)/python requirements.lock
 	$(BIN)/python -m uv pip install -q --no-deps --no-build-isolation --python $(BIN)/python -e .
 	$(BIN)/python -m compileall -q agents commands data environments flows nightlab policies robots tasks
+	$(BIN)/python -m commands.prefect_database >/dev/null
 	touch $(READY)
 
 lock:  ## Resolve pyproject.toml into requirements.lock (hashes, no URLs)

@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from commands.prefect_database import seed
 from nightlab.errors import ServiceError
 
 PINS = {"prefect": ("3.8.8", "3.8.8"), "fastapi": ("0.139", "0.151"), "sqlalchemy": ("2.0", "2.1")}
@@ -94,6 +95,7 @@ def serve(home: Path, port: int, *, ready_file: Path | None = None) -> None:
     port = listener.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     home.mkdir(parents=True, exist_ok=True)
+    seed(home)
     os.environ.update(
         PREFECT_HOME=str(home.resolve()),
         PREFECT_API_URL=f"{url}/api",
