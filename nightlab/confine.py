@@ -4,9 +4,10 @@
 
 A script of the standard library only, run by path: the parent needs no `preexec_fn` (unsafe beside threads), and the
 pid stays that of the child. Keys of the JSON object, all optional: `die` (signal number sent when the parent dies),
-`parent` (the pid that must still be the parent), `rlimits` (name without `RLIMIT_` → number), `nproc` (processes of this user on top of those it has now), `env`, `cwd`,
-`landlock` ({"read": paths, "write": paths}), `seccomp` (base64 of a BPF filter), `seccomp_fd` (true: the filter is not
-loaded here but given to the program as a file descriptor, in place of the argument `{seccomp}`).
+`parent` (the pid that must still be the parent), `rlimits` (name without `RLIMIT_` → number), `nproc` (processes of
+this user on top of those it has now), `env`, `cwd`, `landlock` ({"read": paths, "write": paths}), `seccomp` (base64 of
+a BPF filter), `seccomp_fd` (true: the filter is not loaded here but given to the program as a file descriptor, in place
+of the argument `{seccomp}`).
 """
 
 from __future__ import annotations

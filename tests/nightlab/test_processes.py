@@ -10,7 +10,9 @@ import sys
 import time
 from collections.abc import Callable
 
-from nightlab.processes import alive, kill_group, spawn, spawn_async, start_time, stop, stop_async
+import pytest
+
+from nightlab.processes import ProcessId, alive, kill_group, spawn, spawn_async, start_time, stop, stop_async
 
 TREE = "sleep 60 & echo $!; wait"
 """A shell with a child of its own, whose pid it prints."""
@@ -107,3 +109,15 @@ def test_asyncio_children_are_stopped_alike() -> None:
 def test_the_group_of_pid_one_is_never_signalled() -> None:
     assert not kill_group(1)
     assert not kill_group(0)
+
+
+def test_a_process_is_remembered_by_pid_and_start() -> None:
+    process = spawn(["sleep", "60"])
+    remembered = ProcessId.model_validate_json(ProcessId.of(process.pid).model_dump_json())
+    assert remembered.alive
+    assert not remembered.model_copy(update={"start_ticks": remembered.start_ticks - 1}).alive
+    process.kill()
+    assert eventually(lambda: not remembered.alive)  # a zombie already counts as gone
+    process.wait()
+    with pytest.raises(ProcessLookupError, match=f"no process {process.pid}"):
+        ProcessId.of(process.pid)
