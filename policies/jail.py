@@ -60,9 +60,8 @@ class Jail:
             mounts += [(host, f"{APP}/{name}") for host, name in visible_files()]
         else:  # no mounts: the files were copied, and /tmp is a private directory
             mounts.append((Path(app), app))
-            if writes:
-                writes.append((self._tmp(), ""))
-                env = {"TMPDIR": str(self._tmp()), "HOME": str(self._tmp())}
+            writes.append((self._tmp(), ""))
+            env = {"TMPDIR": str(self._tmp()), "HOME": str(self._tmp())}
         full = {**order, "path": [*self.sandbox.site_packages(), app]}
         return self.sandbox.wrap(
             [*self.sandbox.python(), f"{app}/policies/runtime.py", json.dumps(full)],

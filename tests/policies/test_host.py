@@ -97,6 +97,7 @@ def test_a_policy_acts_until_it_is_done(tmp_path: Path, level: Level) -> None:
         tmp_path,
         scenario,
         level=level,
+        load="import tempfile\nwith tempfile.TemporaryFile() as scratch:\n    scratch.write(b'x')",
         reset="self.seed, self.high = seed, spec.limits.action_high['target_xy'][0]\n"
         "assert spec.actions[0].shape == (2,)",
         act='if not observation["agent_xy"].any():\n    return None\n'
