@@ -173,11 +173,12 @@ def unpack(blob: bytes, name: str = "episode") -> tuple[EpisodeRecord, EpisodeAr
     length = int.from_bytes(blob[_HEAD : _HEAD + 4], "big")
     try:
         body = msgpack.unpackb(memoryview(blob)[_HEAD + 4 + length :], strict_map_key=True)
-        arrays = EpisodeArrays(
-            **{group: {key: _array(rows) for key, rows in body[group].items()} for group in _GROUPS},
-            **{name: _array(body[name]) for name in _ROWS},
-            **{name: list(body[name]) for name in ("frames_png", "film_jpeg", "film_steps")},
-        )
+        parts: dict[str, Any] = {
+            group: {key: _array(rows) for key, rows in body[group].items()} for group in _GROUPS
+        }
+        parts |= {part: _array(body[part]) for part in _ROWS}
+        parts |= {part: list(body[part]) for part in ("frames_png", "film_jpeg", "film_steps")}
+        arrays = EpisodeArrays(**parts)
     except (ValueError, KeyError, TypeError) as error:
         raise LabError(f"{name} has a whole checksum but no episode inside: {error}") from error
     return record, arrays

@@ -269,15 +269,19 @@ def _mapping(text: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-async def serve(keeper: Keeper, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def serve(
+    keeper: Keeper, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, clients: set[asyncio.StreamWriter]
+) -> None:
     """Answer one client's calls, one after the other, until it leaves."""
+    clients.add(writer)
     try:
         while True:
             request = await read_frame(reader)
             await write_frame(writer, await answer(keeper, request))
-    except (EOFError, FramingError, ConnectionError):
-        pass
+    except (EOFError, FramingError, ConnectionError, asyncio.CancelledError):
+        pass  # the client left, or the keeper is stopping: whatever was not answered will be asked again
     finally:
+        clients.discard(writer)
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
@@ -317,9 +321,12 @@ async def run(lab: Lab, ready_file: Path | None) -> None:
     keeper = Keeper(lab)
     adopted = await keeper.start()
     lab.keeper_socket.unlink(missing_ok=True)
+    clients: set[asyncio.StreamWriter] = set()
     mask = os.umask(0o177)
     try:
-        server = await asyncio.start_unix_server(lambda r, w: serve(keeper, r, w), lab.keeper_socket)
+        server = await asyncio.start_unix_server(
+            lambda r, w: serve(keeper, r, w, clients), lab.keeper_socket, limit=1 << 20
+        )
     finally:
         os.umask(mask)
     stop = asyncio.Event()
@@ -333,7 +340,8 @@ async def run(lab: Lab, ready_file: Path | None) -> None:
     async with server:
         await stop.wait()
         server.close()
-        server.close_clients()
+        for writer in list(clients):
+            writer.close()
     await keeper.stop()
     lab.keeper_socket.unlink(missing_ok=True)
 

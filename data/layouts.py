@@ -1,0 +1,110 @@
+"""How an environment's episodes become columns of a LeRobotDataset: which channel is the state, which the object."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.episodes import Arrays, EpisodeArrays
+from data.shard import Columns, Feature
+from nightlab.geometry import BAR_LOCAL, STEM_LOCAL
+from nightlab.records import EpisodeRecord
+
+RATES_HZ = {"push_t": 10}
+"""Control rate of the environments that have a layout of their own."""
+TASKS = {"push_t": "push the T onto its goal"}
+
+
+def keypoints(poses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The 8 corners of the T at poses [T, 3] (px, px, rad) as [T, 16]: x0, y0, …, in gym-pusht's order, px.
+
+    Bar: 0 (-60, 0), 1 (60, 0), 2 (60, 30), 3 (-60, 30); stem: 4 (-15, 30), 5 (15, 30), 6 (15, 120), 7 (-15, 120), all in
+    the body frame.
+    """
+    boxes = (BAR_LOCAL, STEM_LOCAL)
+    local = np.array([corner for x0, x1, y0, y1 in boxes for corner in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))])
+    cos, sin = np.cos(poses[:, 2:3]), np.sin(poses[:, 2:3])
+    x = poses[:, 0:1] + cos * local[:, 0] - sin * local[:, 1]
+    y = poses[:, 1:2] + sin * local[:, 0] + cos * local[:, 1]
+    return np.stack([x, y], axis=2).reshape(len(poses), 16)
+
+
+def rate_hz(record: EpisodeRecord, arrays: EpisodeArrays) -> int:
+    """Control rate of an episode: the environment's own, else from its time stamps."""
+    if record.environment in RATES_HZ:
+        return RATES_HZ[record.environment]
+    span_s = float(arrays.station_s[-1] - arrays.station_s[0]) if len(arrays) > 1 else 0.0
+    return max(1, round((len(arrays) - 1) / span_s)) if span_s > 0 else 10
+
+
+def features(record: EpisodeRecord, arrays: EpisodeArrays) -> dict[str, Feature]:
+    """The columns of an episode's dataset, without lerobot's index columns."""
+    found = {
+        key: Feature("float32", rows.shape[1], names) for key, (rows, names) in _vectors(record.environment, arrays).items()
+    }
+    found |= {key: Feature("bool", 1) for key in ("late", "clamped", "next.done")}
+    found |= {key: Feature("int64", 1) for key in ("seed", "attempt", "station_ns", "wall_ns")}
+    return found | {key: Feature("string", 1) for key in ("idea", "outcome")}
+
+
+def columns(record: EpisodeRecord, arrays: EpisodeArrays, rows: Sequence[int] | None = None) -> Columns:
+    """The episode's columns; with `rows`, those rows only.
+
+    `station_ns` and `wall_ns` are the two clocks in whole nanoseconds since the epoch, because lerobot hands out every
+    float as float32.
+    """
+    picked = np.arange(len(arrays)) if rows is None else np.asarray(rows, np.int64)
+    count = len(picked)
+    last = np.zeros(count, np.bool_)
+    last[-1:] = True
+    found: dict[str, NDArray[Any]] = {
+        key: values[picked].astype(np.float32) for key, (values, _) in _vectors(record.environment, arrays).items()
+    }
+    return found | {
+        "late": arrays.late[picked],
+        "clamped": arrays.clamped[picked],
+        "next.done": last,
+        "seed": np.full(count, record.key.seed, np.int64),
+        "attempt": np.full(count, record.key.attempt, np.int64),
+        "station_ns": np.rint(arrays.station_s[picked] * 1e9).astype(np.int64),
+        "wall_ns": np.rint(arrays.wall_s[picked] * 1e9).astype(np.int64),
+        "idea": np.full(count, record.key.idea),
+        "outcome": np.full(count, record.verdict.outcome.value),
+    }
+
+
+Named = dict[str, tuple[NDArray[np.float64], tuple[str, ...]]]
+
+
+def _vectors(environment: str, arrays: EpisodeArrays) -> Named:
+    """Observation and action vectors [T, width] with the names of their elements."""
+    seen, pose = arrays.observations, arrays.observations.get("block_pose")
+    if environment == "push_t" and pose is not None and "agent_xy" in seen:
+        corners = tuple(f"{axis}{number}_px" for number in range(8) for axis in "xy")
+        found: Named = {
+            "observation.state": (seen["agent_xy"], ("x_px", "y_px")),
+            "observation.environment_state": (keypoints(pose), corners),
+            "observation.block_pose": (pose, ("x_px", "y_px", "angle_rad")),
+        }
+    else:
+        found = {"observation.state": _joined(seen)}
+        found |= {f"observation.{key}": (_flat(rows), _names(key, rows)) for key, rows in seen.items() if len(seen) > 1}
+    return found | {"action": _joined(arrays.executed), "action_requested": _joined(arrays.requested)}
+
+
+def _joined(channels: Arrays) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    names = tuple(name for key, rows in channels.items() for name in _names(key, rows))
+    return np.hstack([_flat(rows) for rows in channels.values()]), names
+
+
+def _flat(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    return rows.reshape(len(rows), -1)
+
+
+def _names(key: str, rows: NDArray[np.float64]) -> tuple[str, ...]:
+    width = math.prod(rows.shape[1:])
+    return (key,) if width == 1 else tuple(f"{key}.{number}" for number in range(width))
