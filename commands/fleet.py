@@ -1,9 +1,9 @@
 """The fleet: one process that serves every work pool of the lab and starts a process per flow run.
 
 `python -m commands.fleet --lab PATH --robots robot-1,robot-2`. At start it makes pools and deployments what they should
-be and settles flow runs that an earlier fleet left behind; SIGTERM drains: flow runs are cancelled, given time to release
-their robots, then the workers stop. If the fleet is killed, the kernel kills its flow processes; with `--resume` the next
-one schedules the interrupted roots (a campaign, or what a person started) again, and they continue from the ledger.
+be and settles flow runs that an earlier fleet left behind. SIGTERM drains: flow runs are cancelled, given time to
+release their robots, then the workers stop. If the fleet is killed, the kernel kills its flow processes; with `--resume`
+the next one schedules the interrupted roots again (a campaign, or what a person started); they go on from the ledger.
 """
 
 from __future__ import annotations

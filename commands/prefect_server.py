@@ -1,8 +1,8 @@
 """The Prefect server of a lab, in this process: uvicorn on loopback, SQLite inside the lab, writes that never lock.
 
-`python -m commands.prefect_server --home DIR --port P`. Stock Prefect 3.8.8 opens SQLite transactions as DEFERRED; those
+`python -m commands.prefect_server --home DIR --port P`. Stock Prefect 3.8.8 begins SQLite transactions DEFERRED; those
 that read before they write fail with "database is locked" (HTTP 503) when several pools poll. Here every transaction
-begins IMMEDIATE, so writers queue on SQLite's busy timeout instead. It replaces one private method and so refuses to run
+begins IMMEDIATE, so writers queue on SQLite's busy timeout. It replaces one private method and so refuses to run
 on another version.
 """
 

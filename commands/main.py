@@ -1,0 +1,82 @@
+"""The root of the command line: `nightlab VERB`. Only the module of the verb that was asked for is imported."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, cast
+
+import typer
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("commands.run:run", "Run a campaign on an environment to its end; an unfinished one is continued."),
+    "up": ("commands.up:up", "Start the lab's processes and print the address of the Prefect UI."),
+    "down": ("commands.down:down", "Stop every process of the lab."),
+    "status": (
+        "commands.status:status",
+        "Show processes, stations and the latest campaign; works when the lab is down.",
+    ),
+    "report": ("commands.report:report", "Write report.html, or print the figures as JSON."),
+    "tree": ("commands.report:tree", "Print the tree of ideas: what each tried and what became of it."),
+    "evaluate": ("commands.evaluate:evaluate", "Measure an idea on fresh stations, outside any campaign."),
+    "replay": ("commands.replay:replay", "Run an iteration again from one of its stages."),
+    "estop": ("commands.estop:estop", "Stop every robot of the lab, or one, at once."),
+    "doctor": ("commands.doctor:doctor", "Check what nightlab needs on this machine and say how to mend it."),
+}
+"""Verb → where its function is, and its line in `nightlab --help`."""
+
+
+def build(asked: str | None) -> typer.Typer:
+    """The command line with the verb `asked` for real, and the others as lines of help."""
+    root = typer.Typer(
+        name="nightlab",
+        help="Overnight robot research by agents. Start with: nightlab run push_t",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+
+    @root.callback()
+    def options(
+        version: bool = typer.Option(False, "--version", help="Print the version and leave", is_eager=True),
+    ) -> None:
+        if version:
+            from importlib.metadata import version as installed
+
+            typer.echo(installed("nightlab"))
+            raise typer.Exit
+
+    for name, (place, line) in COMMANDS.items():
+        root.command(name, help=line)(_load(place) if name == asked else _stub)
+    return root
+
+
+def app(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its status: 2 and one message for an error that the user can mend."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    from nightlab.errors import NightlabError
+
+    try:
+        asked = next((word for word in words if word in COMMANDS), None)
+        build(asked)(args=words, prog_name="nightlab")
+    except NightlabError as error:
+        typer.echo(f"nightlab: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("nightlab: interrupted; see what still runs with: nightlab status", err=True)
+        sys.exit(130)
+
+
+def _load(place: str) -> Callable[..., Any]:
+    module, _, name = place.partition(":")
+    return cast("Callable[..., Any]", getattr(import_module(module), name))
+
+
+def _stub() -> None:
+    """Stands in the help for a verb that was not asked for."""
+
+
+if __name__ == "__main__":
+    app()
