@@ -43,6 +43,7 @@ class Families:
         *,
         passages: Sequence[Passage] = (),
         failures: Mapping[str, int] | None = None,
+        relevance: Mapping[str, float] | None = None,
     ) -> None:
         self.alpha = {name: 1.0 for name in names}
         self.beta = dict(self.alpha)
@@ -50,8 +51,9 @@ class Families:
         for idea in ideas:
             if idea.family in self.alpha and idea.mutation:
                 value = worth(idea, parents.get(idea.parent or ""))
-                self.alpha[idea.family] += value or 0.0
-                self.beta[idea.family] += PENDING_FAILURES if value is None else 1.0 - value
+                says = (relevance or {}).get(idea.idea, 1.0)
+                self.alpha[idea.family] += says * (value or 0.0)
+                self.beta[idea.family] += PENDING_FAILURES if value is None else says * (1.0 - value)
         for name, bonus in self._bonus(passages, failures or {}).items():
             self.alpha[name] += bonus
 

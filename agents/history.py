@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,8 @@ _FORGOTTEN = frozenset({IterationStatus.NO_CHANGE, IterationStatus.STOPPED})
 _FAILED = frozenset({IterationStatus.CRASHED, IterationStatus.REJECTED, IterationStatus.INVALID})
 _NEAR_SCORE = 0.03
 """A loss of mean score up to this is within noise."""
+_FORGETTING = 0.25
+"""Gain of success rate plus mean score after which an older result counts 1/e."""
 _FULL_EFFECT = 0.15
 """A change of success rate plus score by this much counts as a full effect."""
 
@@ -28,8 +31,8 @@ class Attempt:
     others: frozenset[tuple[str, str]]
     worth: float | None
     """In [0, 1] (see `worth`); None while pending."""
-    age: int = 0
-    """How many times the incumbent has changed since."""
+    relevance: float = 1.0
+    """How much it still says about today's incumbent, in [0, 1]; see `History.relevance`."""
     displaced: bool = False
     """Not an attempt: the module was replaced by a better one."""
 
@@ -46,6 +49,9 @@ class History:
     attempts: list[Attempt] = field(default_factory=list)
     success: float = 0.0
     """Success rate of the incumbent in search."""
+    relevance: dict[str, float] = field(default_factory=dict)
+    """Idea → how much its result still says, in [0, 1]: falls with what the incumbent has gained since. A module that did
+    harm to a policy that never succeeded may be just what a better one lacks."""
     effects: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     """Slot → (weight, size in [0, 1]) of what a change there did, better or worse."""
 
@@ -61,6 +67,7 @@ class History:
         history.seen.add(incumbent.signature(catalogue))
         by_name = {idea.idea: idea for idea in known}
         line = _ancestry(name, by_name)
+        level = _level(by_name.get(name))
         for idea in known:
             if idea.modules:
                 history.seen.add(Recipe(idea.modules, idea.params).signature(catalogue))
@@ -68,17 +75,19 @@ class History:
                 history.success = idea.successes / idea.n
             parent = by_name.get(idea.parent or "")
             age = line.index(idea.parent) if idea.parent in line else len(line)
+            relevance = 0.8**age * math.exp(-max(0.0, level - _level(parent)) / _FORGETTING) if level else 0.8**age
+            history.relevance[idea.idea] = relevance
             if parent is not None:
-                history._learn_effect(idea, parent, age)
+                history._learn_effect(idea, parent, relevance)
             for slot, module in swaps(idea.mutation).items():
                 others = frozenset((key, value) for key, value in idea.modules.items() if key != slot)
-                history.attempts.append(Attempt(idea.idea, slot, module, others, worth(idea, parent), age))
+                history.attempts.append(Attempt(idea.idea, slot, module, others, worth(idea, parent), relevance))
                 displaced = parent.modules.get(slot) if parent else None
                 if displaced and idea.decision is Decision.KEEP:
-                    history.attempts.append(Attempt(idea.idea, slot, displaced, others, 0.0, age, displaced=True))
+                    history.attempts.append(Attempt(idea.idea, slot, displaced, others, 0.0, relevance, displaced=True))
         return history
 
-    def _learn_effect(self, idea: IdeaSummary, parent: IdeaSummary, age: int) -> None:
+    def _learn_effect(self, idea: IdeaSummary, parent: IdeaSummary, relevance: float) -> None:
         """Note how large a difference a change of each touched slot made, whatever its sign."""
         if worth(idea) is None or not idea.n or not parent.n:
             return
@@ -87,7 +96,7 @@ class History:
         slots = set(swaps(idea.mutation))
         slots |= {slot for slot, name in idea.modules.items() if _owns(self.catalogue, slot, name, idea.mutation)}
         for slot in slots:
-            self.effects.setdefault(slot, []).append((0.5**age, size))
+            self.effects.setdefault(slot, []).append((relevance, size))
 
     def influence(self, slot: str) -> float:
         """How much changes of a slot matter now, in [0, 1]: mean size of their effects, older ones weighing less.
@@ -117,6 +126,11 @@ class History:
     def others(self, slot: str) -> frozenset[tuple[str, str]]:
         """The incumbent's modules in all slots but one."""
         return frozenset((key, value) for key, value in self.incumbent.modules.items() if key != slot)
+
+
+def _level(idea: IdeaSummary | None) -> float:
+    """Success rate plus mean score; 0 where nothing is known."""
+    return idea.successes / idea.n + (idea.mean_score or 0.0) if idea is not None and idea.n else 0.0
 
 
 def _ancestry(name: str, ideas: Mapping[str, IdeaSummary]) -> list[str | None]:

@@ -6,6 +6,7 @@ nobody has tried.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,12 +17,12 @@ from agents.history import Attempt, History, adoptable, swaps
 from agents.recipe import Recipe
 from nightlab.seeding import derive
 
-RETRY_WEIGHT = 0.8
-"""Weight of a module that made no difference once, long ago, against an untried one."""
-HARM_WEIGHT = 0.3
-"""Weight of a module that did harm once, long ago."""
-RETRY_DECAY = 0.5
-"""Factor per further failure."""
+NO_GAIN_WEIGHT = 0.4
+"""Weight of a module that made no difference beside other modules, next to an untried one."""
+HARM_WEIGHT = 0.15
+"""Weight of a module that did harm beside other modules."""
+DISPLACED_WEIGHT = 0.25
+"""Weight of a module that a better one has replaced."""
 SAME_NEIGHBOURS = 0.0
 """Factor when it failed beside the very modules that surround it now: only other knob values have changed."""
 
@@ -47,11 +48,16 @@ def weight(history: History, slot: str, module: str) -> float:
     now = history.others(slot)
     if any(attempt.others == now for attempt in tries):
         return SAME_NEIGHBOURS
-    hope = max(attempt.worth or 0.0 for attempt in tries)
-    changed = 1.0 - 0.5 ** min(attempt.age for attempt in tries)
-    failures = sum(2 if attempt.displaced else 1 for attempt in tries)
-    first = HARM_WEIGHT + (RETRY_WEIGHT - HARM_WEIGHT) * min(1.0, hope / 0.4)
-    return float(first * changed * RETRY_DECAY ** (failures - 1))
+    return math.prod(_again(attempt) for attempt in tries)
+
+
+def _again(attempt: Attempt) -> float:
+    """Factor on a module's weight for one failure: near 1 once its result says nothing about today's incumbent."""
+    if attempt.displaced:
+        return DISPLACED_WEIGHT
+    harmless = min(1.0, (attempt.worth or 0.0) / 0.4)
+    floor = HARM_WEIGHT + (NO_GAIN_WEIGHT - HARM_WEIGHT) * harmless
+    return floor + (1.0 - floor) * (1.0 - attempt.relevance)
 
 
 def open_swaps(history: History) -> dict[tuple[str, str], float]:

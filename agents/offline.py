@@ -63,7 +63,11 @@ class OfflineResearcher:
             return self._nothing(f"the incumbent {context.incumbent} is not a recipe: {error}", begin_s)
         history = History.of(catalogue, incumbent, context.incumbent, context.ideas)
         families = Families(
-            catalogue.families, history.ideas, passages=context.passages, failures=context.failure_histogram
+            catalogue.families,
+            history.ideas,
+            passages=context.passages,
+            failures=context.failure_histogram,
+            relevance=history.relevance,
         )
         move, kind = self._choose(history, families, context)
         if move is None:
