@@ -92,7 +92,7 @@ def outcome(lab: Any, iteration: str) -> dict[str, Any]:
     from nightlab.records import EpisodeRecord, Outcome
 
     reader = LedgerReader(lab.ledger_path)
-    started = [event for event in reader.events(kind="work_claimed") if event.iteration.startswith(iteration + ".r")]
+    started = [event for event in reader.events(kind="note") if event.data.get("replay_of") == iteration.split(".r")[0]]
     again = started[-1].iteration if started else f"{iteration}.r?"
     episodes = [EpisodeRecord.model_validate(event.data) for event in reader.events(kind="episode")]
     scored = [record for record in episodes if record.verdict.outcome is not Outcome.UNSCORED]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 from prefect import flow
@@ -12,7 +11,7 @@ from nightlab.records import IterationStatus, SeedPool
 from tasks.context import LabContext
 from tasks.deploy import deploy
 from tasks.literature import literature
-from tasks.propose import propose
+from tasks.propose import mend, propose
 from tasks.rollout import rollout
 from tasks.summarize import summarize
 from tasks.train import train
@@ -46,13 +45,13 @@ async def replay(
         return who if STAGES.index(stage) >= first else origin
 
     idea = again.idea
-    if from_stage == "propose":
-        idea = await _mend(lab, campaign, again.iteration, iteration, edit)
-    elif edit is not None:
-        raise UsageError("--edit changes the idea, so it needs --from propose; asked was --from " + from_stage)
-    else:
-        passages = await literature(**origin) if not again.idea else {}
-        idea = again.idea or (await propose(**origin, parent=again.parent, literature=passages))["idea"]["idea"]
+    if edit is not None and from_stage != "propose":
+        raise UsageError("an edit changes the idea, so it needs from_stage propose; asked was " + from_stage)
+    if edit is not None:
+        idea = (await mend(**who, origin=iteration, edit=edit))["idea"]["idea"]
+    elif not idea or from_stage == "propose":
+        passages = await literature(**origin)
+        idea = (await propose(**stage_of("propose"), parent=again.parent, literature=passages))["idea"]["idea"]
     checkpoint = await train(**stage_of("train"), idea=idea)
     deployed = await deploy(**stage_of("deploy"), idea=idea, checkpoint=checkpoint)
     if deployed["problems"]:
@@ -66,10 +65,3 @@ async def replay(
     result: dict[str, Any] = await summarize(**who, decide=False, audit=audit)
     return {"iteration": again.iteration, "idea": idea, **result}
 
-
-async def _mend(lab: LabContext, campaign: str, again: str, origin: str, edit: str | None) -> str:
-    """Commit the mended files as a new idea of a person, or keep the idea when nothing was mended."""
-    if edit is None:
-        return origin
-    idea = await lab.keeper.commit_mended(campaign, again, origin, Path(edit))
-    return idea.idea

@@ -8,8 +8,11 @@ from typing import Any
 from prefect import flow, get_run_logger
 
 from flows.iteration import iteration
-from nightlab.records import WorkKind
+from nightlab.records import IterationStatus, WorkKind
 from tasks.context import LabContext
+
+FRUITLESS = (IterationStatus.NO_CHANGE, IterationStatus.CRASHED, IterationStatus.REJECTED)
+"""Ends that touched no robot: several in a row slow the station's asking down."""
 
 
 @flow(name="station", flow_run_name="{station} {campaign}", persist_result=False)
@@ -45,9 +48,11 @@ async def station(campaign: str, station: str) -> dict[str, Any]:
                 if task.exception() is not None:
                     failed, in_a_row = failed + 1, in_a_row + 1
                     get_run_logger().error("an iteration failed: %s", task.exception())
-                    await asyncio.sleep(min(30.0, 0.5 * 2**in_a_row))
                 elif task.result() is not None:
-                    done, in_a_row = done + 1, 0
+                    done += 1
+                    in_a_row = in_a_row + 1 if task.result()["status"] in FRUITLESS else 0
+                if in_a_row and not stop:
+                    running.add(asyncio.create_task(asyncio.sleep(min(30.0, 0.25 * 2**in_a_row))))
     finally:
         for task in running:
             task.cancel()

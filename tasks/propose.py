@@ -45,9 +45,18 @@ async def propose(
                 idea = await lab.keeper.commit_idea(campaign, iteration, proposal, workspace)
                 return {"idea": idea.model_dump(mode="json"), "detail": proposal.detail}
         detail = f"{name}: {proposal.status.value} {proposal.detail}".strip()
+        if proposal.status is ProposalStatus.NO_CHANGE:
+            break
         if proposal.status is ProposalStatus.RATE_LIMITED:
             await asyncio.sleep(2.0**attempt)
     return {"idea": None, "detail": detail}
+
+
+@stage("propose")
+async def mend(lab: LabContext, campaign: str, iteration: str, *, station: str, origin: str, edit: str) -> dict[str, Any]:
+    """A person's mended files as the idea `I5.r1`; the propose stage of a replay."""
+    idea = await lab.keeper.commit_mended(campaign, iteration, origin, Path(edit))
+    return {"idea": idea.model_dump(mode="json"), "detail": f"mended by a person after {origin}"}
 
 
 async def _ask(
