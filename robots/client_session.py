@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,9 @@ from robots import station_pb2 as pb
 from robots import wire
 from robots.calls import CALL_S, Channel
 
+WATCH_S = 0.5
 _UNSET = Clock(wall_s=0.0, station_s=0.0)
+_NEVER, _TIMED_OUT = math.inf, -math.inf
 
 
 @dataclass(slots=True)
@@ -57,6 +60,9 @@ class ClientSession:
         self._period_s = 1.0 / (spec.rate_hz * spec.speed) if spec.speed > 0 else 1.0 / spec.rate_hz
         self._call: Any = stub.Control()
         self._ended = ""
+        self._loop = asyncio.get_running_loop()
+        self._give_up = _NEVER
+        self._watcher = self._loop.call_later(WATCH_S, self._watch)
 
     async def open(self, token: str, label: str) -> None:
         """Open the stream; `StationClient.control` calls it."""
@@ -89,6 +95,7 @@ class ClientSession:
 
     async def close(self) -> None:
         """End the stream; the robot holds. `StationClient.control` calls it."""
+        self._watcher.cancel()
         if self._ended or self._call.done():
             self._ended = self._ended or "closed"
             self._call.cancel()
@@ -120,23 +127,31 @@ class ClientSession:
         if self._ended:
             raise StationError(f"{what}: this control stream has ended ({self._ended}); open a new one")
         timeout_s = CALL_S + periods * self._period_s
+        self._give_up = self._loop.time() + timeout_s
         try:
-            async with asyncio.timeout(timeout_s):
-                await self._call.write(request)
-                reply = await self._call.read()
-        except TimeoutError:
-            self._ended = "the station fell silent"
-            self._call.cancel()
-            raise wire.silent(what, self._channel.address, timeout_s) from None
+            await self._call.write(request)
+            reply = await self._call.read()
         except asyncio.CancelledError:
-            self._ended = "cancelled"
             self._call.cancel()
+            if self._give_up == _TIMED_OUT:
+                self._ended = "the station fell silent"
+                raise wire.silent(what, self._channel.address, timeout_s) from None
+            self._ended = "cancelled"
             raise
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
             raise await self._broken(what, error) from None
+        self._give_up = _NEVER
         if reply is grpc.aio.EOF:
             raise await self._broken(what, None)
         return reply
+
+    def _watch(self) -> None:
+        """Cancel the call when an answer is overdue; one timer for the stream costs less than a timeout per step."""
+        if self._give_up <= self._loop.time():
+            self._give_up = _TIMED_OUT
+            self._call.cancel()
+        elif not self._ended:
+            self._watcher = self._loop.call_later(WATCH_S, self._watch)
 
     async def _broken(self, what: str, error: BaseException | None) -> NightlabError:
         """The error for a stream that the server ended."""

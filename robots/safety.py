@@ -81,9 +81,7 @@ class SafetyFilter:
         self.limits = limits
         self._shapes = {channel.key: channel.shape for channel in actions}
         self._units = {channel.key: channel.unit for channel in actions}
-        self._low = {key: np.reshape(limits.action_low[key], shape) for key, shape in self._shapes.items()}
-        self._high = {key: np.reshape(limits.action_high[key], shape) for key, shape in self._shapes.items()}
-        self._step = {key: np.reshape(limits.max_step[key], self._shapes[key]) for key in limits.max_step}
+        self._bounds = {key: tuple(zip(limits.action_low[key], limits.action_high[key], strict=True)) for key in self._shapes}
         self.previous: dict[str, NDArray[np.float64]] = {}
         self.ran(previous)
 
@@ -111,7 +109,8 @@ class SafetyFilter:
                     raise SafetyError(
                         f"action {index} {key!r} has shape {value.shape}, expected {shape}; the robot held"
                     )
-                if not ((value >= self._low[key]) & (value <= self._high[key])).all():  # also catches NaN
+                bounds = self._bounds[key]
+                if not all(low <= x <= high for x, (low, high) in zip(value.ravel().tolist(), bounds, strict=True)):
                     raise SafetyError(self._explain(index, key, value))
 
     def clamp(self, action: Values) -> tuple[dict[str, NDArray[np.float64]], bool]:
@@ -119,11 +118,12 @@ class SafetyFilter:
         out, clamped = {}, False
         for key in self._shapes:
             value = np.asarray(action[key], dtype=np.float64)
-            limit = self._step.get(key)
+            limit = self.limits.max_step.get(key)
             if limit is not None:
                 step = value - self.previous[key]
-                if (np.abs(step) > limit).any():
-                    value = self.previous[key] + np.clip(step, -limit, limit)
+                if any(abs(x) > most for x, most in zip(step.ravel().tolist(), limit, strict=True)):
+                    reach = np.reshape(limit, value.shape)
+                    value = self.previous[key] + np.clip(step, -reach, reach)
                     clamped = True
             out[key] = value
         return out, clamped

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # we fork only to exec
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what fails is raised, in our words
 
 import grpc
 import numpy as np
@@ -69,7 +69,7 @@ def error_of(error: Any, what: str, address: str, timeout_s: float | None = None
         return silent(what, address, timeout_s)
     if code is grpc.StatusCode.UNAUTHENTICATED:
         return StationError(f"{what}: {details}")
-    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL):  # no code of ours
         return gone(what, address)
     return StationError(f"{what}: the station at {address} failed with {code.name}: {details}")
 

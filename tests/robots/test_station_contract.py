@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from nightlab.contracts import Station
+from nightlab.testing.station import StationContract
+from robots.cell import Cell
+from robots.client import StationClient
+from robots.drivers.simulated import SimulatedDriver
+from robots.profiles import load_profile
+from robots.server import StationServer
+from robots.worlds import make_world
+
+
+class TestSimulatedStation(StationContract):
+    """A Push-T station over gRPC keeps the contract."""
+
+    @pytest.fixture(autouse=True, params=["127.0.0.1:0", "unix"])
+    def _address(self, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+        self.address = f"unix:{tmp_path}/s.sock" if request.param == "unix" else request.param
+
+    def open(self) -> AbstractAsyncContextManager[Station]:
+        return self._open()
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Station]:
+        driver = SimulatedDriver(
+            lambda profile, seed: make_world("push_t", load_profile(profile), seed), "robot-1", "nominal", 1, 20.0
+        )
+        cell = Cell(driver)
+        cell.start()
+        server = StationServer(cell, self.address)
+        client = await StationClient.connect(server.address)
+        try:
+            yield client
+        finally:
+            await client.close()
+            server.stop(0.2)
