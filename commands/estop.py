@@ -41,6 +41,8 @@ def estop(
         raise StationError(f"no station of {lab} is known; the lab was never up. See: nightlab status --lab {lab}")
     failed = asyncio.run(stop_stations(places, reason, clear=clear, say=typer.echo))
     note(opened, [place.station for place in places if place.station not in failed], reason, clear=clear)
+    if len(failed) == len(places) and (state is None or not state.supervisor.alive):
+        raise StationError(f"the lab {lab} is down: none of its station servers runs. See: nightlab status --lab {lab}")
     if failed:
         raise StationError(
             f"{', '.join(sorted(failed))} did not answer: "

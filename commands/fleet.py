@@ -2,8 +2,9 @@
 
 `python -m commands.fleet --lab PATH --robots robot-1,robot-2`. At start it makes pools and deployments what they should
 be and settles flow runs that an earlier fleet left behind. SIGTERM drains: flow runs are cancelled, given time to
-release their robots, then the workers stop. If the fleet is killed, the kernel kills its flow processes; with `--resume`
-the next one schedules the interrupted roots again (a campaign, or what a person started); they go on from the ledger.
+release their robots, then the workers stop. If the fleet is killed, the kernel kills its flow processes; with
+`--resume` the next one schedules the interrupted roots again (a campaign, or what a person started), and they go on
+from the ledger.
 """
 
 from __future__ import annotations

@@ -10,19 +10,19 @@ from typing import Any, cast
 import typer
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "run": ("commands.run:run", "Run a campaign on an environment to its end; an unfinished one is continued."),
-    "up": ("commands.up:up", "Start the lab's processes and print the address of the Prefect UI."),
+    "run": ("commands.run:run", "Run a campaign to its end, or continue one."),
+    "up": ("commands.up:up", "Start the lab and print the Prefect UI's address."),
     "down": ("commands.down:down", "Stop every process of the lab."),
     "status": (
         "commands.status:status",
-        "Show processes, stations and the latest campaign; works when the lab is down.",
+        "Show processes, stations and the campaign.",
     ),
     "report": ("commands.report:report", "Write report.html, or print the figures as JSON."),
-    "tree": ("commands.report:tree", "Print the tree of ideas: what each tried and what became of it."),
+    "tree": ("commands.report:tree", "Print the tree of ideas and what became of them."),
     "evaluate": ("commands.evaluate:evaluate", "Measure an idea on fresh stations, outside any campaign."),
     "replay": ("commands.replay:replay", "Run an iteration again from one of its stages."),
     "estop": ("commands.estop:estop", "Stop every robot of the lab, or one, at once."),
-    "doctor": ("commands.doctor:doctor", "Check what nightlab needs on this machine and say how to mend it."),
+    "doctor": ("commands.doctor:doctor", "Check this machine and say how to mend it."),
 }
 """Verb → where its function is, and its line in `nightlab --help`."""
 
