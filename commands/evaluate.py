@@ -14,13 +14,89 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from nightlab.errors import ServiceError, UsageError
 from nightlab.records import CampaignSpec, EpisodeRecord, SeedPool, StationPlace
 
+if TYPE_CHECKING:
+    from data.lab import Lab
+
 READY_S = 40.0
 """Wall seconds within which stations and verifier must answer."""
+
+
+def evaluate(
+    idea: Annotated[str, typer.Argument(help="Idea, e.g. I17, or best")],
+    env: Annotated[str, typer.Option(help="Environment")] = "push_t",
+    profile: Annotated[str, typer.Option(help="nominal, real, hard, or a YAML file")] = "nominal",
+    seeds: Annotated[str, typer.Option(help="Range A:B, or a file with one seed a line")] = "0:100",
+    station_seed: Annotated[int, typer.Option(help="Seed of the first simulated station")] = 0,
+    stations: Annotated[int, typer.Option(help="Simulated stations side by side")] = 2,
+    speed: Annotated[str, typer.Option(help="Times real time, or max")] = "10",
+    lab: Annotated[Path, typer.Option(help="Lab directory")] = Path("lab"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
+) -> None:
+    """Measure an idea's success rate on fresh simulated stations; the lab stays as it is."""
+    from commands.run import check_stations, read_speed
+    from data.lab import Lab
+    from environments import make
+    from robots.profiles import load_profile
+
+    make(env)
+    load_profile(profile)
+    wanted = read_seeds(seeds)
+    spec = CampaignSpec(environment=env, profile=profile, stations=check_stations(stations), speed=read_speed(speed))
+    opened = Lab.open(lab)
+    with tempfile.TemporaryDirectory(prefix="nightlab-idea-") as room:
+        name, code_dir, checkpoint_dir = asyncio.run(policy_of(opened, idea, env, Path(room)))
+        say = (lambda _: None) if as_json else _tell
+        records = asyncio.run(
+            evaluate_policy(
+                spec, code_dir, checkpoint_dir, wanted, idea=name, station_seed=station_seed, on_episode=say
+            )
+        )
+    extra = {"idea": name, "environment": env, "profile": profile, "station_seed": station_seed}
+    print_summary(summary(records, **extra), as_json=as_json)
+
+
+async def policy_of(lab: Lab, idea: str, environment: str, room: Path) -> tuple[str, Path, Path]:
+    """The idea's name, its code and its checkpoint, both copied or made in `room`.
+
+    The code comes from the lab's git. The checkpoint is the lab's own where it lies there; otherwise the idea is trained.
+    """
+    from commands.report import latest_campaign
+    from data.campaign_state import CampaignState
+    from data.git_reader import read_ideas
+    from data.lab_git import LabGit
+    from data.ledger import LedgerReader
+    from policies.trainer import SandboxedTrainer
+
+    if idea == "best":
+        campaign = latest_campaign(lab)
+        events = LedgerReader(lab.ledger_path).events(campaign=campaign)
+        started = next(event for event in events if event.kind == "campaign_started")
+        idea = CampaignState.from_events(CampaignSpec.model_validate(started.data), events).best
+    known = {item.idea: item for item in read_ideas(lab.path)}
+    if idea not in known:
+        raise UsageError.unknown("idea", idea, [*known, "best"], f"nightlab tree --lab {lab.path}")
+    code_dir, checkpoint_dir = room / "code", room / "checkpoint"
+    code_dir.mkdir()
+    for name, content in LabGit(lab.path).files(known[idea].commit, f"research/{environment}").items():
+        (code_dir / name).write_bytes(content)
+    made = lab.checkpoints_dir / idea
+    if (made / "config.json").is_file():
+        shutil.copytree(made, checkpoint_dir)
+    else:
+        checkpoint_dir.mkdir()
+        await SandboxedTrainer().train(code_dir, checkpoint_dir, budget_s=600.0)
+    return idea, code_dir, checkpoint_dir
+
+
+def _tell(line: dict[str, Any]) -> None:
+    print(f"{line['outcome']:<8} score {line['score']:.3f}  {line['steps']:>3} steps  {line['end']}", flush=True)
 
 
 def read_seeds(text: str) -> tuple[int, ...]:
