@@ -20,7 +20,7 @@ class AdminClient:
 
     def __init__(self, channel: Channel, token: str) -> None:
         self._channel = channel
-        self._stub: Any = rpc.SimulatorAdminStub(channel.grpc)
+        self._stub: Any = rpc.SimulatorAdminStub(channel.grpc)  # type: ignore[no-untyped-call]
         self._metadata = ((wire.ADMIN_TOKEN_KEY, token),)
 
     @classmethod

@@ -15,7 +15,7 @@ from robots.driver import Simulator
 from robots.service import guarded
 
 
-class AdminService(rpc.SimulatorAdminServicer):  # type: ignore[misc]
+class AdminService(rpc.SimulatorAdminServicer):
     """Implements service `nightlab.v1.SimulatorAdmin`."""
 
     def __init__(self, cell: Cell, simulator: Simulator, token: str) -> None:

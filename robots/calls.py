@@ -1,4 +1,4 @@
-"""A client's channel to a station: unary calls with a deadline, errors as ours, and a guard against forgotten channels."""
+"""A client's channel to a station: unary calls with a deadline, and errors as ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One station as its server knows it: driver, control thread, lease, the open control stream, e-stop. No gRPC in here."""
+"""One station as its server knows it: driver, control thread, lease, the open control stream, e-stop. No gRPC here."""
 
 from __future__ import annotations
 

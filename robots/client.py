@@ -35,7 +35,7 @@ class StationClient:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._stub: Any = rpc.StationStub(channel.grpc)
+        self._stub: Any = rpc.StationStub(channel.grpc)  # type: ignore[no-untyped-call]
         self._leases: list[ClientLease] = []
         self._spec: StationSpec | None = None
 
@@ -109,8 +109,8 @@ class StationClient:
                 break
             if left_s <= 0:
                 raise LeaseError(
-                    f"no lease for {holder!r} within {wait_s:g} s: the station is held by {reply.held_by or 'nobody'!r}, "
-                    f"{reply.ahead} wait before it"
+                    f"no lease for {holder!r} within {wait_s:g} s: the station is held by "
+                    f"{reply.held_by or 'nobody'!r}, {reply.ahead} wait before it"
                 )
             if left_s < WAIT_S and give_up is None:
                 await asyncio.sleep(0.05)

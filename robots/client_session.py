@@ -130,7 +130,7 @@ class ClientSession:
         self._give_up = self._loop.time() + timeout_s
         try:
             await self._call.write(request)
-            reply = await self._call.read()
+            reply: pb.ControlReply = await self._call.read()
         except asyncio.CancelledError:
             self._call.cancel()
             if self._give_up == _TIMED_OUT:

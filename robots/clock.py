@@ -1,4 +1,4 @@
-"""The two clocks of a station: wall, and the station's own, which runs `speed` times as fast while nothing is asked of it.
+"""The two clocks of a station: wall, and the station's own, which runs `speed` times as fast while it is idle.
 
 While a robot is under control the station clock counts control periods: it runs on at `speed` until the end of the
 present period and then waits for the action (a simulation stretches its own clock). So it is continuous and monotonic,

@@ -167,8 +167,10 @@ class Controller:
             self.driver.step(action)
         except Exception as error:
             self.counters.faults += 1
-            raise error if isinstance(error, StationError) else StationError(
-                f"station fault: {type(error).__name__}: {error}; see the station's log"
+            raise (
+                error
+                if isinstance(error, StationError)
+                else StationError(f"station fault: {type(error).__name__}: {error}; see the station's log")
             ) from error
         if self._period_wall_s:
             self._due = max(self._due, begin - self._debt_s) + self._period_wall_s

@@ -86,9 +86,7 @@ class LeaseTable:
                     self._drop_silent()
                     if self._grant is None and self._queue[0] is waiter:
                         self._queue.remove(waiter)
-                        self._grant = Grant(
-                            secrets.token_hex(16), holder, ticket, ttl_s, limits, self.clock() + ttl_s
-                        )
+                        self._grant = Grant(secrets.token_hex(16), holder, ticket, ttl_s, limits, self.clock() + ttl_s)
                         return self._grant
                     left_s = deadline_s - self.clock()
                     if left_s <= 0:

@@ -81,7 +81,9 @@ class SafetyFilter:
         self.limits = limits
         self._shapes = {channel.key: channel.shape for channel in actions}
         self._units = {channel.key: channel.unit for channel in actions}
-        self._bounds = {key: tuple(zip(limits.action_low[key], limits.action_high[key], strict=True)) for key in self._shapes}
+        self._bounds = {
+            key: tuple(zip(limits.action_low[key], limits.action_high[key], strict=True)) for key in self._shapes
+        }
         self.previous: dict[str, NDArray[np.float64]] = {}
         self.ran(previous)
 
@@ -132,6 +134,4 @@ class SafetyFilter:
         what = "is not finite" if not np.isfinite(value).all() else "is out of bounds"
         low, high = self.limits.action_low[key], self.limits.action_high[key]
         shown = ", ".join(f"{number:g}" for number in value.ravel())
-        return (
-            f"action {index} {key!r} {what}: ({shown}) {self._units[key]}; allowed: {low} to {high}; the robot held"
-        )
+        return f"action {index} {key!r} {what}: ({shown}) {self._units[key]}; allowed: {low} to {high}; the robot held"

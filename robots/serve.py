@@ -23,7 +23,9 @@ PR_SET_PDEATHSIG = 1
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m robots.serve", description="Serve one simulated station over gRPC.")
+    parser = argparse.ArgumentParser(
+        prog="python -m robots.serve", description="Serve one simulated station over gRPC."
+    )
     parser.add_argument("--station", required=True, help="name of the station, e.g. robot-1")
     parser.add_argument("--world", default="push_t")
     parser.add_argument("--profile", default="nominal", help="nominal, real, hard, or a YAML file")

@@ -15,7 +15,6 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from nightlab.errors import StationError
-from robots import station_pb2 as pb
 from robots import station_pb2_grpc as rpc
 from robots import wire
 from robots.admin_service import AdminService
@@ -66,7 +65,7 @@ class StationServer:
 
     def _serve_station(self, address: str) -> str:
         server = grpc.server(ThreadPoolExecutor(RPC_THREADS, thread_name_prefix="rpc"), options=wire.SERVER_OPTIONS)
-        rpc.add_StationServicer_to_server(StationService(self._cell), server)
+        rpc.add_StationServicer_to_server(StationService(self._cell), server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = ("nightlab.v1.Station", health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
@@ -88,7 +87,8 @@ class StationServer:
         with os.fdopen(os.open(token_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(token)
         server = grpc.server(ThreadPoolExecutor(4, thread_name_prefix="admin"), options=wire.SERVER_OPTIONS)
-        rpc.add_SimulatorAdminServicer_to_server(AdminService(self._cell, simulator, token), server)
+        admin = AdminService(self._cell, simulator, token)
+        rpc.add_SimulatorAdminServicer_to_server(admin, server)  # type: ignore[no-untyped-call]
         mask = os.umask(0o077)
         try:
             _bind(server, f"unix:{path}")
@@ -120,7 +120,9 @@ def _bind(server: Any, address: str) -> int:
 def _free_socket(path: Path) -> None:
     """Remove a stale socket file; refuse one that somebody listens on."""
     if len(os.fsencode(path)) > SOCKET_PATH_MAX:
-        raise StationError(f"socket path {path} is longer than {SOCKET_PATH_MAX} bytes; choose a lab nearer to the root")
+        raise StationError(
+            f"socket path {path} is longer than {SOCKET_PATH_MAX} bytes; choose a lab nearer to the root"
+        )
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not path.exists():
         return

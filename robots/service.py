@@ -40,7 +40,7 @@ def guarded[T](context: Any, work: Callable[[], T]) -> T:
         raise
 
 
-class StationService(rpc.StationServicer):  # type: ignore[misc]
+class StationService(rpc.StationServicer):
     """Implements service `nightlab.v1.Station`."""
 
     def __init__(self, cell: Cell) -> None:
@@ -134,9 +134,7 @@ class StationService(rpc.StationServicer):  # type: ignore[misc]
         return self._primitive(request, Primitive("release", arm=request.arm), context)
 
     def ApplyForce(self, request: pb.ApplyForceRequest, context: Any) -> pb.Observation:
-        wanted = Primitive(
-            "apply_force", arm=request.arm, wrench=tuple(request.wrench), duration_s=request.duration_s
-        )
+        wanted = Primitive("apply_force", arm=request.arm, wrench=tuple(request.wrench), duration_s=request.duration_s)
         return self._primitive(request, wanted, context)
 
     def _primitive(self, request: Any, wanted: Primitive, context: Any) -> pb.Observation:

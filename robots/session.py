@@ -125,8 +125,10 @@ class Session:
         except Exception as error:
             self._controller.counters.refused += 1
             self._expected = None
-            raise error if isinstance(error, SafetyError) else SafetyError(
-                f"the safety filter failed ({type(error).__name__}: {error}); the robot held"
+            raise (
+                error
+                if isinstance(error, SafetyError)
+                else SafetyError(f"the safety filter failed ({type(error).__name__}: {error}); the robot held")
             ) from error
         self._expected = None
         reply = self._take_held(len(chunk))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -88,7 +89,7 @@ class StationContract:
                 assert len(seen) == 3, "one observation per action"
                 ticks = [first, *seen]
                 assert [o.seq - first.seq for o in ticks] == [0, 1, 2, 3], "seq counts control ticks"
-                for before, after in zip(ticks, ticks[1:], strict=False):
+                for before, after in pairwise(ticks):
                     passed_s = after.clock.station_s - before.clock.station_s
                     assert passed_s == pytest.approx(1 / spec.rate_hz, abs=1e-3), "a step is one control period"
                     assert after.clock.wall_s >= before.clock.wall_s, "the wall clock never steps back"

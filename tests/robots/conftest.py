@@ -16,6 +16,7 @@ from robots.profiles import load_profile
 from robots.server import StationServer
 from robots.worlds import make_world
 
+
 @dataclass
 class Rig:
     """A station server in this process, and clients of it."""

@@ -66,7 +66,9 @@ def test_every_check_extends_the_lease_and_silence_ends_it() -> None:
         table.check(grant.token)
     assert table.expire() is None
     clock.now_s += 1.0
-    with pytest.raises(LeaseError, match="this token holds no lease: it lapsed, was released, or the station was restarted"):
+    with pytest.raises(
+        LeaseError, match="this token holds no lease: it lapsed, was released, or the station was restarted"
+    ):
         table.check(grant.token)
     assert table.expire() is grant
     assert lapsed == [grant]

@@ -65,7 +65,11 @@ def test_a_step_is_measured_from_what_ran_last_and_shortened_per_element() -> No
 
 def test_limits_intersect_to_the_narrower() -> None:
     asked = LimitsSpec(
-        action_low={"xy": (10, -50)}, action_high={"xy": (200, 90)}, max_step={"xy": (50, 5)}, late_periods=2, max_force_N=9
+        action_low={"xy": (10, -50)},
+        action_high={"xy": (200, 90)},
+        max_step={"xy": (50, 5)},
+        late_periods=2,
+        max_force_N=9,
     )
     both = intersect(WIDE, asked, XY)
     assert both.action_low == {"xy": (10, 0)}
