@@ -117,7 +117,7 @@ def success_over_time(
     for at_s in ticks(span_s):
         svg.text(x(at_s), bottom + 20, clock(at_s), "tick", "middle")
     svg.line(left, y(target), right, y(target), "target")
-    svg.text(left + 6, y(target) - 6, f"target {target:.0%}", "target-label")
+    svg.text(left + 6, y(target) - 6, f"target {100 * target:g} %", "target-label")
     if scores:
         stairs = "".join(f"L{number(x(t))} {number(y(score))}" for t, score in steps(scores, span_s))
         svg.path("M" + stairs[1:], "score")
@@ -134,10 +134,11 @@ def success_over_time(
         for end in (point.low, point.high):
             svg.line(at - 5, y(end), at + 5, y(end), f"bar {point.css}")
         svg.circle(at, y(point.rate), 6.5, f"dot {point.css}", point.tip)
-        over = point.rate < 0.9
-        near_end = at > right - 60
-        svg.text(at - 10 if near_end else at + 10, y(point.rate) + (-8 if over else 18), point.label, "label",
-                 "end" if near_end else "start")  # fmt: skip
+        if at > right - 60:
+            below = y(point.low) + 20 if point.low > 0.15 else y(point.high) - 10
+            svg.text(right, below, point.label, "label strong", "end")
+        else:
+            svg.text(at + 10, y(point.rate) + (-8 if point.rate < 0.5 else 18), point.label)
     return svg.done()
 
 

@@ -45,13 +45,15 @@ def figures(spec: CampaignSpec, events: Sequence[Event]) -> dict[str, Any]:
 
 
 def headline(state: CampaignState) -> dict[str, Any]:
-    """What was tried and what came out."""
+    """What was tried and what came out. `best` leaves out the search seeds that the idea was chosen by."""
     spec = state.spec
     ideas = [idea for idea in state.ideas.values() if idea.idea != state.baseline]
     held = state.held_out_of(state.best)
     decisions = {decision: sum(idea.decision is decision for idea in ideas) for decision in Decision}
     statuses = {status: sum(idea.status is status for idea in ideas) for status in IterationStatus}
     kinds = {kind: sum(work.ended and work.work.kind is kind for work in state.works.values()) for kind in WorkKind}
+    fresh = state.fresh_rate(state.best)
+    best = fresh if fresh.n and state.best != state.baseline else state.rate(state.best)
     empty = Rate(n=0, successes=0, wilson_low=0.0, wilson_high=1.0, wilson_low_unscored_as_failure=0.0)
     return {
         "campaign": spec.campaign,
@@ -79,7 +81,7 @@ def headline(state: CampaignState) -> dict[str, Any]:
         "no_change": statuses[IterationStatus.NO_CHANGE],
         "stopped": statuses[IterationStatus.STOPPED],
         "baseline": {"idea": state.baseline, **rate_figures(state.rate(state.baseline))},
-        "best": {"idea": state.best, **rate_figures(state.rate(state.best))},
+        "best": {"idea": state.best, **rate_figures(best)},
         "held_out": {
             "idea": held.idea if held else "",
             **rate_figures(held.rate if held else empty),

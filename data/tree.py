@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MARKS = {"keep": "●", "revert": "✗", "inconclusive": "○"}
 """Decision → mark in the text tree; anything else is `·`."""
 COLUMN_PX, ROW_PX = 170.0, 26.0
+LEAVES = 12
+"""Leaves below each other before the next column begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,66 +102,85 @@ def draw_text(ideas: Sequence[Node]) -> str:
 
 def draw_svg(ideas: Sequence[Node]) -> str:
     """The tree as SVG: kept ideas run from left to right, what was tried on each hangs below it."""
-    trunk = _trunk(ideas)
-    places: dict[str, tuple[float, float]] = {}
+    layout = _Layout(ideas, _trunk(ideas), {}, {})
     known = {node.idea for node in ideas}
     low = 40.0
     for root in (node for node in ideas if node.parent not in known):
-        low = _place(ideas, root, 0, low, places, trunk) + ROW_PX
-    columns = max((int((at[0] - 24) // COLUMN_PX) for at in places.values()), default=0) + 1
-    svg = Svg(max(columns * COLUMN_PX + 40, 480), max(low, 120), "Tree of ideas")
+        low = layout.place(root, 24.0, low) + 2 * ROW_PX
+    width = max((x for x, _ in layout.places.values()), default=0.0) + COLUMN_PX
+    svg = Svg(max(width, 480), max(low - ROW_PX, 80), "Tree of ideas")
     for node in ideas:
-        here = places[node.idea]
-        if node.parent in places:
-            _edge(svg, places[node.parent], here, "edge trunk-edge" if node.idea in trunk else "edge")
+        if node.parent in layout.places:
+            layout.edge(svg, node)
         for other in node.inspired_by:
-            if other in places and other != node.parent:
-                _edge(svg, places[other], here, "edge inspired")
+            if other in layout.places and other != node.parent:
+                _curve(svg, layout.places[other], layout.places[node.idea], "edge inspired")
     for node in ideas:
-        here = places[node.idea]
+        x, y = layout.places[node.idea]
         by = f"\nby {node.researcher}" if node.researcher else ""
         tip = f"{node.idea}: {node.told}\n{node.word}, {node.result}{by}"
-        big = node.idea in trunk
-        svg.circle(here[0], here[1], 9 if big else 5.5, f"dot {node.word}", tip)
-        if big:
-            anchor = "middle" if here[0] > 40 else "start"
-            svg.text(here[0], here[1] - 15, f"{node.idea} · {node.result}", "label strong", anchor)
+        if node.idea in layout.trunk:
+            svg.circle(x, y, 9, f"dot {node.word}", tip)
+            svg.text(x, y - 15, f"{node.idea} · {node.result}", "label strong", "middle" if x > 40 else "start")
         else:
-            svg.text(here[0] + 10, here[1] + 4, f"{node.idea} {shorten(node.told, 18)}", "small")
+            svg.circle(x, y, 5.5, f"dot {node.word}", tip)
+            svg.text(x + 10, y + 4, f"{node.idea} {shorten(node.told, 18)}", "small")
     return svg.done()
 
 
-def _place(
-    ideas: Sequence[Node], node: Node, column: int, top: float, places: dict[str, tuple[float, float]], trunk: set[str]
-) -> float:
-    """Place a trunk node, its leaves below it and its kept children to the right; returns the lowest y used."""
-    x = 24 + column * COLUMN_PX
-    places[node.idea] = (x, top)
-    low = top
-    below: list[Node] = []
-    right = top
-    for child in _children(ideas, node.idea):
-        if child.idea in trunk:
-            right = _place(ideas, child, column + 1, right, places, trunk) + 2 * ROW_PX
-        else:
-            below += [child, *_all_below(ideas, child.idea)]
-    for leaf in below:
-        low += ROW_PX if low > top else 1.4 * ROW_PX
-        places[leaf.idea] = (x + 22, low)
-    return max(low, right - 2 * ROW_PX)
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where the nodes stand, px."""
+
+    ideas: Sequence[Node]
+    trunk: set[str]
+    places: dict[str, tuple[float, float]]
+    stems: dict[str, float]
+    """Leaf → x of the vertical line that it hangs on."""
+
+    def place(self, node: Node, x: float, top: float) -> float:
+        """Place a trunk node, its leaves below it and its kept children to the right; returns the lowest y used."""
+        self.places[node.idea] = (x, top)
+        kept = [child for child in _children(self.ideas, node.idea) if child.idea in self.trunk]
+        kept.sort(key=lambda child: -len(_all_below(self.ideas, child.idea)))
+        leaves = [
+            leaf
+            for child in _children(self.ideas, node.idea)
+            if child.idea not in self.trunk
+            for leaf in (child, *_all_below(self.ideas, child.idea))
+        ]
+        for number_, leaf in enumerate(leaves):
+            column, row = divmod(number_, LEAVES)
+            self.stems[leaf.idea] = x + column * COLUMN_PX
+            self.places[leaf.idea] = (x + column * COLUMN_PX + 22, top + (row + 1.6) * ROW_PX)
+        low = top + (min(len(leaves), LEAVES) + 0.6) * ROW_PX if leaves else top
+        right_top = top
+        for child in kept:
+            columns = max(1, -(-len(leaves) // LEAVES))
+            child_low = self.place(child, x + columns * COLUMN_PX, right_top)
+            low, right_top = max(low, child_low), child_low + 2 * ROW_PX
+        return low
+
+    def edge(self, svg: Svg, node: Node) -> None:
+        """The line from a node's parent."""
+        x, y = self.places[node.idea]
+        px, py = self.places[node.parent or ""]
+        if node.idea not in self.stems:
+            _curve(svg, (px, py), (x, y), "edge trunk-edge")
+            return
+        n, stem = number, self.stems[node.idea]
+        down = f"V{n(y - 8)}Q{n(stem)} {n(y)} {n(stem + 8)} {n(y)}H{n(x)}"
+        across = f"V{n(py + 0.8 * ROW_PX)}H{n(stem)}" if stem > px else ""
+        svg.path(f"M{n(px)} {n(py)}{across}{down}", "edge")
 
 
-def _edge(svg: Svg, start: tuple[float, float], end: tuple[float, float], css: str) -> None:
+def _curve(svg: Svg, start: tuple[float, float], end: tuple[float, float], css: str) -> None:
     n = number
     if abs(start[1] - end[1]) < 1:
         svg.line(start[0], start[1], end[0], end[1], css)
-    elif end[0] - start[0] < 40:
-        svg.path(f"M{n(start[0])} {n(start[1])}V{n(end[1] - 8)}Q{n(start[0])} {n(end[1])} {n(start[0] + 8)} {n(end[1])}"
-                 f"H{n(end[0])}", css)  # fmt: skip
-    else:
-        middle = n((start[0] + end[0]) / 2)
-        curve = f"{middle} {n(start[1])} {middle} {n(end[1])} {n(end[0])} {n(end[1])}"
-        svg.path(f"M{n(start[0])} {n(start[1])}C{curve}", css)
+        return
+    middle = n((start[0] + end[0]) / 2)
+    svg.path(f"M{n(start[0])} {n(start[1])}C{middle} {n(start[1])} {middle} {n(end[1])} {n(end[0])} {n(end[1])}", css)
 
 
 def _children(ideas: Iterable[Node], parent: str) -> list[Node]:

@@ -20,7 +20,7 @@ Done = Mapping[tuple[str, SeedPool, int], EpisodeRecord]
 
 MOST_SEARCH_N = 80
 """Search pairs at most, also when failures are rare."""
-RARE_FAILURES = 6
+RARE_FAILURES = 8
 """Failures of the incumbent that a trial should be long enough to see."""
 
 
@@ -101,7 +101,7 @@ def trial_plan(state: CampaignState, iteration: str, idea: str, draw: Draw) -> T
         confirm_seeds=tuple(state.confirm_seeds.get(iteration, ())),
         known=known,
         search_n=search_n,
-        confirm_n=max(state.spec.confirm_n, search_n // 4),
+        confirm_n=max(state.spec.confirm_n, search_n // 2 if search_n > state.spec.search_n else 0),
     )
 
 

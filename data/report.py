@@ -1,0 +1,58 @@
+"""`report.html`: one self-contained page that a person reads in the morning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data.episodes import write_atomic
+from data.report_data import read_campaign
+from data.report_page import page
+from nightlab.records import CampaignSpec, Event
+
+if TYPE_CHECKING:
+    from data.lab import Lab
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+def write_report(lab: Lab, campaign: str) -> Path:
+    """Write `reports/<campaign>/report.html` of a lab; returns its path.
+
+    Raises:
+        UsageError: the lab has no such campaign.
+    """
+    spec, events = read_campaign(lab, campaign)
+    path = lab.reports_dir / campaign / "report.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, render(spec, events, lab).encode(), sync=False)
+    return path
+
+
+def render(spec: CampaignSpec, events: Sequence[Event], lab: Lab | None = None) -> str:
+    """The page as HTML: no script, nothing loaded from elsewhere, light and dark by the reader's setting."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = percent
+    environment.filters["count"] = lambda value: f"{value:,}".replace(",", " ")
+    return environment.get_template("report.html").render(page(spec, events, lab))
+
+
+def percent(value: float | None, digits: int = 0) -> str:
+    """A share as `93 %`; `–` for None. Never rounds up to 100 % or down to 0 %."""
+    if value is None:
+        return "–"
+    text = f"{100 * value:.{digits}f}"
+    if float(text) == 100 and value < 1:
+        text = f"{99.9 if digits == 0 else 100 - 10**-digits:g}"
+    if float(text) == 0 and value > 0:
+        text = f"{0.1 if digits == 0 else 10**-digits:g}"
+    return f"{text} %"
