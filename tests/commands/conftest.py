@@ -27,9 +27,9 @@ def lab(tmp_path: Path) -> Lab:
     return Lab.create(tmp_path / "lab", default_config())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def prefect_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A directory with a running Prefect server and a fleet of two robots with dummy flows; one for all tests."""
+    """A directory with a running Prefect server and a fleet of two robots with dummy flows; one for all tests of a file."""
     from commands.environment import adopt, service_environment
     from commands.ports import _free_port
 
@@ -60,7 +60,9 @@ def start_fleet(room: Path, environment: dict[str, str], *more: str) -> subproce
     )  # fmt: skip
 
 
-def _start(room: Path, name: str, environment: dict[str, str], module: str, *arguments: object) -> subprocess.Popen[bytes]:
+def _start(
+    room: Path, name: str, environment: dict[str, str], module: str, *arguments: object
+) -> subprocess.Popen[bytes]:
     with (room / f"{name}.log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", module, *map(str, arguments), "--ready-file", str(room / f"{name}.ready")],

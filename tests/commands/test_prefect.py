@@ -114,7 +114,9 @@ def test_a_cron_deployment_yields_scheduled_runs(prefect_lab: Path) -> None:
                     "nightly",
                     entrypoint="dummy_flows.station",
                     work_pool_name="robot-1",
-                    schedules=[DeploymentScheduleCreate(schedule=CronSchedule(cron="0 22 * * *", timezone="Europe/Berlin"))],
+                    schedules=[
+                        DeploymentScheduleCreate(schedule=CronSchedule(cron="0 22 * * *", timezone="Europe/Berlin"))
+                    ],
                 )
             )
         )
@@ -199,7 +201,7 @@ def test_no_database_is_locked_at_eight_pools(prefect_lab: Path) -> None:
 
 @pytest.mark.slow
 def test_a_killed_fleet_is_resumed_by_the_next(prefect_lab: Path, tmp_path: Path) -> None:
-    """Keep this test last: it replaces the session's fleet."""
+    """Keep this test last: it replaces the fleet."""
     out, station_out = tmp_path / "out", tmp_path / "station"
     run = start("campaign/campaign", out=str(out), episodes=300)
     child = start("station/robot-1", out=str(station_out), sleep_s=300)
@@ -207,7 +209,9 @@ def test_a_killed_fleet_is_resumed_by_the_next(prefect_lab: Path, tmp_path: Path
     first_line(station_out)
     fleet = int((prefect_lab / "fleet.pid").read_text())
     os.kill(fleet, signal.SIGKILL)
-    until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text(), "flows die too", 5.0)
+    until(
+        lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text(), "flows die too", 5.0
+    )
     assert state_of(run) == "Running", "nobody was left to say that it ended"
     environment = {**os.environ, "PYTHONPATH": str(HERE)}
     (prefect_lab / "fleet.ready").unlink()
