@@ -29,7 +29,7 @@ def lab(tmp_path: Path) -> Lab:
 
 @pytest.fixture(scope="module")
 def prefect_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A directory with a running Prefect server and a fleet of two robots with dummy flows; one for all tests of a file."""
+    """A Prefect server and a fleet of two robots with dummy flows, for all tests of a file."""
     from commands.environment import adopt, service_environment
     from commands.ports import _free_port
 
