@@ -254,10 +254,15 @@ def read_config(path: Path) -> LabConfig:
         return LabConfig.model_validate(yaml.safe_load(path.read_text()))
     except OSError as error:
         raise LabError(f"cannot read {path}: {error.strerror}. Create a lab with: nightlab up --lab DIR") from error
-    except (yaml.YAMLError, ValidationError) as error:
-        raise LabError(
-            f"{path} is not a valid lab.yaml: {error}. Mend it, or: git -C {path.parent} restore lab.yaml"
-        ) from error
+    except ValidationError as error:
+        why = "; ".join(f"{'.'.join(map(str, found['loc'])) or 'file'}: {found['msg']}" for found in error.errors())
+        raise _wrong(path, why) from error
+    except yaml.YAMLError as error:
+        raise _wrong(path, " ".join(str(error).split())) from error
+
+
+def _wrong(path: Path, why: str) -> LabError:
+    return LabError(f"{path} is not a valid lab.yaml: {why}. Mend it, or: git -C {path.parent} restore lab.yaml")
 
 
 def _yaml(config: LabConfig) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 import re
+import shutil
 import subprocess
 import tarfile
 import time
@@ -36,6 +37,8 @@ _SETTINGS = {
     "advice.detachedHead": "false",
 }
 _TIMEOUT_S = 60.0
+_POLITE = ("nice", "-n", "10") if shutil.which("nice") else ()
+"""Git never competes with the robots."""
 
 
 class LabGit:
@@ -57,7 +60,7 @@ class LabGit:
             environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
         try:
             done = subprocess.run(
-                ["git", "-C", str(self.path), *arguments],
+                [*_POLITE, "git", "-C", str(self.path), *arguments],
                 input=stdin if stdin is not None else b"",
                 capture_output=True,
                 env=environment,

@@ -262,7 +262,6 @@ def run(lab: Lab, ready_file: Path | None) -> None:
             if not signals.stopping:
                 time.sleep(0.5)
     client.close()
-    recorder.versions.close()
 
 
 def _batches(jobs: list[dict[str, Any]], failed: bool) -> list[list[dict[str, Any]]]:
