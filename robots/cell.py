@@ -7,14 +7,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from nightlab.contracts import Observation, Values
+import numpy as np
+from numpy.typing import NDArray
+
+from nightlab.contracts import Values
 from nightlab.errors import NightlabError, StationError
 from nightlab.records import LimitsSpec
+from robots.clock import Stamp
 from robots.controller import Controller
 from robots.driver import Driver, Primitive
 from robots.lease import Grant, LeaseTable
 from robots.safety import SafetyFilter, intersect
 from robots.session import Reply, Session
+from robots.tick import Tick
 
 WATCH_S = 0.1
 """How often the watchdog looks for lapsed leases."""
@@ -71,10 +76,10 @@ class Cell:
             self.close_session(self._session)
         self.leases.release(token)
 
-    def observe(self) -> Observation:
+    def observe(self) -> Tick:
         """What the sensors say now."""
-        observation: Observation = self.controller.call(lambda: self.controller.look({}, tick=False), quick=True)
-        return observation
+        tick: Tick = self.controller.call(lambda: self.controller.look({}, tick=False), quick=True)
+        return tick
 
     def open_session(self, token: str, label: str) -> tuple[Session, Reply]:
         """Open the control stream; one at a time."""
@@ -118,17 +123,17 @@ class Cell:
         reply: Reply = self.controller.call(work, timeout_s=wall_s + 30.0)
         return reply
 
-    def primitive(self, token: str, request: Primitive, alive: Callable[[], bool]) -> Observation:
+    def primitive(self, token: str, request: Primitive, alive: Callable[[], bool]) -> Tick:
         """Carry out a primitive to its end."""
         grant = self.leases.check(token)
 
         def renewed() -> bool:
             return alive() and self.leases.check(token) is not None
 
-        observation: Observation = self.controller.call(
+        tick: Tick = self.controller.call(
             lambda: self._move(request, grant.limits, renewed), timeout_s=MOTION_TIMEOUT_S
         )
-        return observation
+        return tick
 
     def joint_states(self) -> Values:
         """Joint positions as the driver names them."""
@@ -145,6 +150,14 @@ class Cell:
 
         self.controller.call(work)
 
+    def capture(self, camera: str) -> tuple[NDArray[np.uint8], Stamp]:
+        """A lossless picture, uint8 [height, width, 3] RGB, and when it was taken."""
+        controller = self.controller
+        shot: tuple[NDArray[np.uint8], Stamp] = controller.call(
+            lambda: (self.driver.render(camera), controller.clock.now()), quick=True
+        )
+        return shot
+
     def next_frame(self) -> int:
         """Counts camera frames."""
         self._frames += 1
@@ -153,7 +166,7 @@ class Cell:
     def _filter(self, limits: LimitsSpec) -> SafetyFilter:
         return SafetyFilter(limits, self.driver.spec().actions, self.driver.hold_action())
 
-    def _move(self, request: Primitive, limits: LimitsSpec, allowed: Callable[[], bool]) -> Observation:
+    def _move(self, request: Primitive, limits: LimitsSpec, allowed: Callable[[], bool]) -> Tick:
         controller = self.controller
         controller.check_estop()
         if self._session is not None:

@@ -9,8 +9,14 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import NamedTuple
 
-from nightlab.records import Clock
+
+class Stamp(NamedTuple):
+    """Both clocks at one instant, s since the Unix epoch; `nightlab.records.Clock` once it has left the server."""
+
+    wall_s: float
+    station_s: float
 
 
 class StationClock:
@@ -25,11 +31,11 @@ class StationClock:
         self._station_s = self._wall_0 + self._mark
         self._counting = False
 
-    def now(self) -> Clock:
+    def now(self) -> Stamp:
         """Both clocks now."""
         with self._lock:
             mono = time.monotonic()
-            return Clock.model_construct(wall_s=self._wall_0 + mono, station_s=self._station(mono))
+            return Stamp(self._wall_0 + mono, self._station(mono))
 
     def begin_control(self) -> None:
         """From here on time is counted in control periods. Idempotent."""
@@ -39,13 +45,13 @@ class StationClock:
                 self._station_s, self._mark = self._station(mono), mono
                 self._counting = True
 
-    def tick(self) -> Clock:
+    def tick(self) -> Stamp:
         """A control period ended: both clocks at its end."""
         with self._lock:
             mono = time.monotonic()
             self._station_s += self._period_s
             self._mark = mono
-            return Clock.model_construct(wall_s=self._wall_0 + mono, station_s=self._station_s)
+            return Stamp(self._wall_0 + mono, self._station_s)
 
     def end_control(self) -> None:
         """Idle again. Idempotent."""

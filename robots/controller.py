@@ -17,12 +17,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nightlab.contracts import Observation, Values
+from nightlab.contracts import Values
 from nightlab.errors import StationError
 from nightlab.records import StepFlags
 from robots.clock import StationClock
 from robots.driver import Driver
-from robots.wire import no_flags
+from robots.tick import Tick
 
 MAX_DEBT_S: Final = 0.5
 """Wall seconds of delay that a simulated station makes up for by running its next periods without pause."""
@@ -179,10 +179,10 @@ class Controller:
         self.counters.periods += 1
         self.check_estop()
 
-    def look(self, executed: Values, flags: StepFlags | None = None, *, tick: bool) -> Observation:
+    def look(self, executed: Values, flags: StepFlags | None = None, *, tick: bool) -> Tick:
         """What the sensors say; `tick`: at the end of a control period."""
-        clock = self.clock.tick() if tick else self.clock.now()
-        return Observation(self.counters.seq, clock, self.driver.observe(), executed, flags or no_flags())
+        stamp = self.clock.tick() if tick else self.clock.now()
+        return Tick(self.counters.seq, stamp, self.driver.observe(), executed, flags)
 
     def film(self) -> NDArray[np.uint8] | None:
         """A 256 px picture of the first camera, if there is one."""

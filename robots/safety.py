@@ -84,12 +84,16 @@ class SafetyFilter:
         self._bounds = {
             key: tuple(zip(limits.action_low[key], limits.action_high[key], strict=True)) for key in self._shapes
         }
-        self.previous: dict[str, NDArray[np.float64]] = {}
+        self._steps = dict(limits.max_step)
+        self._previous: dict[str, list[float]] = {}
+        self.previous: Values = {}
+        """The target that ran last."""
         self.ran(previous)
 
     def ran(self, action: Values) -> None:
         """Remember the target that really ran (also a held one)."""
-        self.previous = {key: np.asarray(action[key], dtype=np.float64) for key in self._shapes}
+        self.previous = action
+        self._previous = {key: action[key].ravel().tolist() for key in self._steps}
 
     def check(self, chunk: Sequence[Values]) -> None:
         """Check a whole chunk before any of it runs.
@@ -117,17 +121,15 @@ class SafetyFilter:
 
     def clamp(self, action: Values) -> tuple[dict[str, NDArray[np.float64]], bool]:
         """The action with its step from the previous target cut to `max_step`, and whether it was cut."""
-        out, clamped = {}, False
-        for key in self._shapes:
-            value = np.asarray(action[key], dtype=np.float64)
-            limit = self.limits.max_step.get(key)
-            if limit is not None:
-                step = value - self.previous[key]
-                if any(abs(x) > most for x, most in zip(step.ravel().tolist(), limit, strict=True)):
-                    reach = np.reshape(limit, value.shape)
-                    value = self.previous[key] + np.clip(step, -reach, reach)
-                    clamped = True
-            out[key] = value
+        out, clamped = dict(action), False
+        for key, most in self._steps.items():
+            value, previous = action[key], self._previous[key]
+            flat = value.ravel().tolist()
+            if any(abs(x - x0) > step for x, x0, step in zip(flat, previous, most, strict=True)):
+                moves = zip(flat, previous, most, strict=True)
+                cut = [x0 + max(-step, min(step, x - x0)) for x, x0, step in moves]
+                out[key] = np.array(cut, dtype=np.float64).reshape(value.shape)
+                clamped = True
         return out, clamped
 
     def _explain(self, index: int, key: str, value: NDArray[np.float64]) -> str:

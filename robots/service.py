@@ -12,7 +12,6 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from nightlab.contracts import Frame
 from nightlab.errors import NightlabError, StationError
 from nightlab.records import LimitsSpec
 from robots import station_pb2 as pb
@@ -81,7 +80,7 @@ class StationService(rpc.StationServicer):
         return pb.Empty()
 
     def Observe(self, request: pb.Empty, context: Any) -> pb.Observation:
-        return guarded(context, lambda: wire.pack_observation(self._cell.observe(), pb.Observation()))
+        return guarded(context, lambda: wire.pack_tick(self._cell.observe(), pb.Observation()))
 
     def Control(self, requests: Iterator[pb.ControlRequest], context: Any) -> Iterator[pb.ControlReply]:
         first = next(requests, None)
@@ -140,9 +139,7 @@ class StationService(rpc.StationServicer):
     def _primitive(self, request: Any, wanted: Primitive, context: Any) -> pb.Observation:
         return guarded(
             context,
-            lambda: wire.pack_observation(
-                self._cell.primitive(request.token, wanted, context.is_active), pb.Observation()
-            ),
+            lambda: wire.pack_tick(self._cell.primitive(request.token, wanted, context.is_active), pb.Observation()),
         )
 
     def GetJointStates(self, request: pb.Empty, context: Any) -> pb.Values:
@@ -150,19 +147,14 @@ class StationService(rpc.StationServicer):
 
     def Capture(self, request: pb.CaptureRequest, context: Any) -> pb.Frame:
         def work() -> pb.Frame:
-            frame: Frame = self._cell.controller.call(lambda: self._shoot(request.camera), quick=True)
-            height, width = frame.rgb.shape[:2]
-            out = pb.Frame(
-                camera=frame.camera, seq=frame.seq, height_px=height, width_px=width, rgb=frame.rgb.tobytes()
-            )
-            wire.pack_clock(frame.clock, out.clock)
+            rgb, stamp = self._cell.capture(request.camera)
+            height, width = rgb.shape[:2]
+            number = self._cell.next_frame()
+            out = pb.Frame(camera=request.camera, seq=number, height_px=height, width_px=width, rgb=rgb.tobytes())
+            wire.pack_clock(stamp, out.clock)
             return out
 
         return guarded(context, work)
-
-    def _shoot(self, camera: str) -> Frame:
-        controller = self._cell.controller
-        return Frame(camera, controller.clock.now(), self._cell.next_frame(), controller.driver.render(camera))
 
     def EStop(self, request: pb.EStopRequest, context: Any) -> pb.Empty:
         self._cell.controller.estop(request.reason)
@@ -200,8 +192,8 @@ class StationService(rpc.StationServicer):
 
 def _reply(reply: Reply) -> pb.ControlReply:
     out = pb.ControlReply(periods=reply.periods, late=reply.late, clamped=reply.clamped)
-    wire.pack_observations(reply.observations, out)
-    for message, picture in zip(out.observations, reply.pictures, strict=True):
+    for tick, picture in zip(reply.observations, reply.pictures, strict=True):
+        message = wire.pack_tick(tick, out.observations.add())
         if picture is not None:
             message.image_jpeg = _jpeg(picture)
     return out

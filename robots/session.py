@@ -16,11 +16,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nightlab.contracts import Observation, Values
+from nightlab.contracts import Values
 from nightlab.errors import SafetyError, StationError
 from nightlab.records import StepFlags
 from robots.controller import Controller
 from robots.safety import SafetyFilter
+from robots.tick import Tick
 
 _HELD: Final = StepFlags(late=True, reason="no action in time: held")
 _CLAMPED: Final = StepFlags(clamped=True, reason="step larger than the limit: shortened")
@@ -30,7 +31,7 @@ _CLAMPED: Final = StepFlags(clamped=True, reason="step larger than the limit: sh
 class Reply:
     """What a request on the stream came to."""
 
-    observations: list[Observation] = field(default_factory=list)
+    observations: list[Tick] = field(default_factory=list)
     pictures: list[NDArray[np.uint8] | None] = field(default_factory=list)
     periods: int = 0
     late: int = 0
@@ -48,7 +49,7 @@ class Session:
         self._deadline_s = max(1.0 / controller.rate_hz, 1.0 / (controller.rate_hz * (controller.speed or 1e9)))
         self._expected: float | None = None
         """Instant by which the next action must be here; None while holding."""
-        self._held: list[Observation] = []
+        self._held: list[Tick] = []
         """Observations of the late periods since the last reply."""
         self._late_in_a_row = 0
         self._stopped = ""
@@ -61,7 +62,7 @@ class Session:
         controller.begin()
         controller.counters.streams += 1
         first = controller.look({}, tick=False)
-        self._begin_wall, self._begin_station = first.clock.wall_s, first.clock.station_s
+        self._begin_wall, self._begin_station = first.stamp
         return Reply([first], [None])
 
     def close(self) -> None:

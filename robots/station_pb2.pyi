@@ -19,12 +19,14 @@ class Clock(_message.Message):
     def __init__(self, wall_s: _Optional[float] = ..., station_s: _Optional[float] = ...) -> None: ...
 
 class Array(_message.Message):
-    __slots__ = ("data", "shape")
+    __slots__ = ("data", "shape", "scalar")
     DATA_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
+    SCALAR_FIELD_NUMBER: _ClassVar[int]
     data: _containers.RepeatedScalarFieldContainer[float]
     shape: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, data: _Optional[_Iterable[float]] = ..., shape: _Optional[_Iterable[int]] = ...) -> None: ...
+    scalar: bool
+    def __init__(self, data: _Optional[_Iterable[float]] = ..., shape: _Optional[_Iterable[int]] = ..., scalar: _Optional[bool] = ...) -> None: ...
 
 class Values(_message.Message):
     __slots__ = ("channels",)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # we fork only to exec
@@ -18,6 +18,8 @@ from nightlab.contracts import Values
 from nightlab.errors import LeaseError, NightlabError, SafetyError, StationError, UsageError
 from nightlab.records import Clock, StepFlags
 from robots import station_pb2 as pb
+from robots.clock import Stamp
+from robots.tick import Tick
 
 MAX_MESSAGE_BYTES: Final = 64 * 2**20
 ADMIN_TOKEN_KEY: Final = "nightlab-admin-token"
@@ -92,8 +94,12 @@ def pack_values(values: Values, into: pb.Values) -> pb.Values:
     channels = into.channels
     for key, value in values.items():
         array = channels[key]
-        array.data.extend(value.ravel().tolist())
-        array.shape.extend(value.shape)
+        if value.ndim == 1:
+            array.data.extend(value.tolist())
+        else:
+            array.data.extend(value.ravel().tolist())
+            array.shape.extend(value.shape)
+            array.scalar = value.ndim == 0
     return into
 
 
@@ -106,14 +112,12 @@ def unpack_values(message: pb.Values) -> dict[str, NDArray[np.float64]]:
     out = {}
     for key, array in message.channels.items():
         value = np.array(array.data, dtype=np.float64)
-        shape = tuple(array.shape)
-        if shape and shape != value.shape:
+        if array.shape or array.scalar:
+            shape = tuple(array.shape)
             try:
                 value = value.reshape(shape)
             except ValueError:
                 raise SafetyError(f"{key!r}: {value.size} numbers do not fit shape {shape}; the robot held") from None
-        elif not shape and value.size == 1:
-            value = value.reshape(())
         out[key] = value
     return out
 
@@ -130,7 +134,7 @@ def as_arrays(values: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
         raise SafetyError(f"an action is a mapping of names to float arrays, got {values!r:.200}: {error}") from error
 
 
-def pack_clock(clock: Clock, into: pb.Clock) -> None:
+def pack_clock(clock: Clock | Stamp, into: pb.Clock) -> None:
     """Write both clocks."""
     into.wall_s = clock.wall_s
     into.station_s = clock.station_s
@@ -141,19 +145,17 @@ def unpack_clock(message: pb.Clock) -> Clock:
     return Clock.model_construct(wall_s=message.wall_s, station_s=message.station_s)
 
 
-def pack_observation(observation: contracts.Observation, into: pb.Observation) -> pb.Observation:
+def pack_tick(tick: Tick, into: pb.Observation) -> pb.Observation:
     """Write an observation."""
-    into.seq = observation.seq
-    pack_clock(observation.clock, into.clock)
-    pack_values(observation.values, into.values)
-    if observation.executed:
-        pack_values(observation.executed, into.executed)
-    flags = observation.flags
-    if flags is not _NO_FLAGS:
+    into.seq = tick.seq
+    pack_clock(tick.stamp, into.clock)
+    pack_values(tick.values, into.values)
+    if tick.executed:
+        pack_values(tick.executed, into.executed)
+    flags = tick.flags
+    if flags is not None:
         into.flags.late, into.flags.clamped = flags.late, flags.clamped
         into.flags.refused, into.flags.reason = flags.refused, flags.reason
-    if observation.image_jpeg is not None:
-        into.image_jpeg = observation.image_jpeg
     return into
 
 
@@ -171,14 +173,3 @@ def unpack_observation(message: pb.Observation) -> contracts.Observation:
         flags=flags,
         image_jpeg=message.image_jpeg or None,
     )
-
-
-def pack_observations(observations: Iterable[contracts.Observation], into: pb.ControlReply) -> None:
-    """Write observations into a control reply, oldest first."""
-    for observation in observations:
-        pack_observation(observation, into.observations.add())
-
-
-def no_flags() -> StepFlags:
-    """The flags of an undisturbed period; one shared object, which is not written to the wire."""
-    return _NO_FLAGS

@@ -12,6 +12,7 @@ import pytest
 
 from nightlab.contracts import World
 from nightlab.errors import LeaseError, SafetyError, StationError
+from nightlab.records import StationSpec
 from robots.client import StationClient
 from robots.profiles import load_profile
 from robots.worlds import make_world
@@ -19,6 +20,27 @@ from robots.worlds.push_t import START
 
 LIMITS = make_world("push_t", load_profile("nominal"), 0).spec("", 1).limits
 Rig = Callable[..., AbstractAsyncContextManager[Any]]
+
+
+class Wrapped:
+    """A Push-T world, changed."""
+
+    def __init__(self) -> None:
+        self.world = make_world("push_t", load_profile("nominal"), 1)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.world, name)
+
+
+class Slow(Wrapped):
+    """At 2 Hz an action is late after 0.5 s: wide margins for a busy host."""
+
+    def spec(self, station_id: str, speed: float) -> StationSpec:
+        return self.world.spec(station_id, speed).model_copy(update={"rate_hz": 2.0})
+
+
+def slow(profile: str, seed: int) -> World:
+    return Slow()  # type: ignore[return-value]
 
 
 def to(x: float, y: float) -> dict[str, np.ndarray]:
@@ -37,7 +59,7 @@ def test_speed_is_kept_and_stats_come_from_the_server(rig: Rig) -> None:
                 assert (await r.station.stats()).label == "episode-1"
             stats = session.stats
             assert (stats.steps, stats.late) == (60, 0)
-            assert wall_s == pytest.approx(60 / 200, rel=0.3)
+            assert 0.28 < wall_s < 1.5, "60 periods of 5 ms"
             assert stats.control_wall_s == pytest.approx(wall_s, abs=0.1)
             assert stats.end.station_s - stats.begin.station_s == pytest.approx(6.0, abs=0.11)
             assert (await r.station.stats()).periods == 60
@@ -55,7 +77,8 @@ def test_a_delay_is_made_up_for(rig: Rig) -> None:
                     if index == 5:
                         await asyncio.sleep(0.08)  # 8 periods of 10 ms, and still not late
                     await session.step([to(256, 300)])
-                assert time.monotonic() - begin == pytest.approx(0.4, abs=0.06)
+                wall_s = time.monotonic() - begin
+                assert 0.38 < wall_s < 0.48, "0.4 s of periods, the 0.08 s of delay within them"
             assert session.stats.late == 0
 
     asyncio.run(run())
@@ -63,11 +86,11 @@ def test_a_delay_is_made_up_for(rig: Rig) -> None:
 
 def test_a_late_action_is_replaced_by_a_hold_and_flagged(rig: Rig) -> None:
     async def run() -> None:
-        async with rig(speed=10.0) as r:
+        async with rig(speed=10.0, make=slow) as r:
             lease = await r.station.lease("t", LIMITS)
             async with r.station.control(lease, "") as session:
                 (first,) = await session.step([to(256, 350)])
-                await asyncio.sleep(0.15)
+                await asyncio.sleep(0.75)
                 (late,) = await session.step([to(256, 300)])
                 assert late.flags.late
                 assert late.flags.reason == "no action in time: held"
@@ -83,11 +106,11 @@ def test_a_late_action_is_replaced_by_a_hold_and_flagged(rig: Rig) -> None:
 
 def test_a_late_chunk_loses_only_its_first_action(rig: Rig) -> None:
     async def run() -> None:
-        async with rig(speed=10.0) as r:
+        async with rig(speed=10.0, make=slow) as r:
             lease = await r.station.lease("t", LIMITS)
             async with r.station.control(lease, "") as session:
                 await session.step([to(256, 350)])
-                await asyncio.sleep(0.15)
+                await asyncio.sleep(0.75)
                 seen = await session.step([to(256, 340), to(256, 330), to(256, 320)])
             assert [o.flags.late for o in seen] == [True, False, False]
             assert [o.executed["target_xy"][1] for o in seen] == [350, 330, 320]
@@ -97,11 +120,11 @@ def test_a_late_chunk_loses_only_its_first_action(rig: Rig) -> None:
 
 def test_three_late_periods_stop_the_stream_and_hold_goes_on(rig: Rig) -> None:
     async def run() -> None:
-        async with rig(speed=10.0) as r:
+        async with rig(speed=10.0, make=slow) as r:
             lease = await r.station.lease("t", LIMITS)
             async with r.station.control(lease, "") as session:
                 await session.step([to(256, 350)])
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(2.0)
                 for _ in range(2):
                     with pytest.raises(SafetyError, match=r"3 control periods without an action.*only hold"):
                         await session.step([to(256, 300)])
@@ -116,12 +139,12 @@ def test_three_late_periods_stop_the_stream_and_hold_goes_on(rig: Rig) -> None:
 
 def test_whoever_holds_is_not_late(rig: Rig) -> None:
     async def run() -> None:
-        async with rig(speed=10.0) as r:
+        async with rig(speed=10.0, make=slow) as r:
             lease = await r.station.lease("t", LIMITS)
             async with r.station.control(lease, "") as session:
-                await asyncio.sleep(0.4)
+                await asyncio.sleep(0.8)
                 await session.hold()
-                await asyncio.sleep(0.4)
+                await asyncio.sleep(0.8)
                 (seen,) = await session.step([to(256, 390)])
                 assert not seen.flags.late
             assert session.stats.late == 0
@@ -187,8 +210,8 @@ def test_estop_interrupts_a_chunk_and_answers_while_the_world_is_busy(rig: Rig) 
                 with pytest.raises(StationError, match=r"e-stop: smoke\. The robot holds"):
                     await running
                 stopped_s = time.monotonic() - begin
-            assert answered_s < 0.1
-            assert stopped_s < 0.1, "not after the 100 ms period, let alone the 6.4 s chunk"
+            assert answered_s < 0.09
+            assert stopped_s < 0.5, "not after the 6.4 s of the chunk"
             assert (await other.stats()).estop == "smoke"
             with pytest.raises(StationError, match="e-stop: smoke"):
                 await r.station.home(lease)
@@ -199,21 +222,16 @@ def test_estop_interrupts_a_chunk_and_answers_while_the_world_is_busy(rig: Rig) 
     asyncio.run(run())
 
 
-class Broken:
-    """A Push-T world whose third step fails."""
+class Broken(Wrapped):
+    """Its third step fails."""
 
-    def __init__(self) -> None:
-        self._world = make_world("push_t", load_profile("nominal"), 1)
-        self.steps = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._world, name)
+    steps = 0
 
     def step(self, action: Any) -> None:
         self.steps += 1
         if self.steps == 3:
             raise RuntimeError("motor 4 does not answer")
-        self._world.step(action)
+        self.world.step(action)
 
 
 def test_a_fault_of_the_driver_ends_the_stream_and_not_the_server(rig: Rig) -> None:
