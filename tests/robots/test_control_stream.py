@@ -163,6 +163,7 @@ def test_film_and_capture(rig: Rig) -> None:
                 assert plain.image_jpeg is None
                 jpeg = filmed.image_jpeg
                 assert jpeg is not None
+                await session.hold()
                 frame = await r.station.capture("top")
                 again = await r.station.capture("top")
             picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
