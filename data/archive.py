@@ -1,12 +1,13 @@
 """From ended iterations to clean repositories: hands shards to the recorder, then commits records and DVC pointers.
 
-What is left to do is derived from the ledger (`iteration_ended` without a later `shard`) and from git (a record that is not
-committed), so keeper and recorder may be killed at any point and go on.
+What is left to do is derived from the ledger (`iteration_ended` without a later `shard`) and from git (a record that
+is not committed), so keeper and recorder may be killed at any point and go on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -82,10 +83,8 @@ class Archive:
         self.recorder_seen_s = time.monotonic()
         if not self.pending and self._status is None:
             self._work.clear()
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._work.wait(), wait_s)
-            except TimeoutError:
-                pass
         self.recorder_seen_s = time.monotonic()
         jobs = [
             {
@@ -173,8 +172,9 @@ class Archive:
         seen = self.recorder_seen_s
         recorder = f"last asked for work {time.monotonic() - seen:.0f} s ago" if seen else "never asked for work"
         return (
-            f"flush of {self.lab.path} took longer than {timeout_s:g} s: {len(self.pending)} iterations wait for the recorder "
-            f"(which {recorder}), {len(self.uncommitted)} for git{self._last_error}. See: nightlab status, run/logs/recorder.log"
+            f"flush of {self.lab.path} took longer than {timeout_s:g} s: {len(self.pending)} iterations wait for the "
+            f"recorder (which {recorder}), {len(self.uncommitted)} for git{self._last_error}. "
+            f"See: nightlab status, run/logs/recorder.log"
         )
 
     # Commits -----------------------------------------------------------------------------------------------------

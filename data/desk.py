@@ -1,4 +1,4 @@
-"""The keeper's desk: appends to the ledger, keeps campaigns folded, draws seeds, hands out work. No git, nothing slow."""
+"""The keeper's desk: appends to the ledger, keeps campaigns folded, draws seeds, hands out work. Nothing slow."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ class Desk:
         return stop_trial(self.state(campaign), iteration, time.time())
 
     def draw(self, campaign: str, iteration: str, pool: SeedPool, n: int, purpose: str) -> tuple[int, ...]:
-        """`n` fresh seeds for an iteration. The same question again gets the same seeds, so a trial can be continued."""
+        """`n` fresh seeds for an iteration. The same question gets the same seeds, so a trial can be continued."""
         known: list[int] = []
         for event in self.ledger.events(campaign=campaign, kind="seeds_drawn", iteration=iteration):
             if event.data["pool"] == pool.value and event.data["purpose"] == purpose:

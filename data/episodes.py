@@ -1,7 +1,7 @@
 """The arrays of one episode, and the file in which they wait for the recorder: msgpack with a checksum, no pickle.
 
-File layout: 8 bytes magic, 32 bytes SHA-256 of the rest, 4 bytes big-endian length of the record, the `EpisodeRecord` as
-JSON, the arrays as msgpack. So the keeper can take an episode in by reading the record only.
+File layout: 8 bytes magic, 32 bytes SHA-256 of the rest, 4 bytes big-endian length of the record, the `EpisodeRecord`
+as JSON, the arrays as msgpack. So the keeper can take an episode in by reading the record only.
 """
 
 from __future__ import annotations
@@ -173,9 +173,7 @@ def unpack(blob: bytes, name: str = "episode") -> tuple[EpisodeRecord, EpisodeAr
     length = int.from_bytes(blob[_HEAD : _HEAD + 4], "big")
     try:
         body = msgpack.unpackb(memoryview(blob)[_HEAD + 4 + length :], strict_map_key=True)
-        parts: dict[str, Any] = {
-            group: {key: _array(rows) for key, rows in body[group].items()} for group in _GROUPS
-        }
+        parts: dict[str, Any] = {group: {key: _array(rows) for key, rows in body[group].items()} for group in _GROUPS}
         parts |= {part: _array(body[part]) for part in _ROWS}
         parts |= {part: list(body[part]) for part in ("frames_png", "film_jpeg", "film_steps")}
         arrays = EpisodeArrays(**parts)

@@ -1,4 +1,4 @@
-"""The idea tree as git holds it: commits under `refs/ideas/` and their trailers. Reads only; works without the keeper."""
+"""The idea tree as git holds it: commits under `refs/ideas/` and their trailers. Reads only, without the keeper."""
 
 from __future__ import annotations
 

@@ -92,7 +92,8 @@ def read_workspace(workspace: Path, *, all_needed: bool = True) -> dict[str, byt
             continue
         if name not in EDITABLE:
             raise UsageError(
-                f"{name!r} is not a file that researchers edit; there are: {', '.join(EDITABLE)}. Remove it from {workspace}"
+                f"{name!r} is not a file that researchers edit; there are: {', '.join(EDITABLE)}. "
+                f"Remove it from {workspace}"
             )
         found[name] = _read_plain(workspace / name)
     missing = [name for name in EDITABLE if name not in found]
@@ -138,7 +139,8 @@ def _read_plain(path: Path) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_size > FILE_MAX_BYTES:
             raise UsageError(
-                f"{path.name!r} in {path.parent} has {status.st_size} bytes or is no plain file; an idea's file has at most {FILE_MAX_BYTES} bytes"
+                f"{path.name!r} in {path.parent} has {status.st_size} bytes or is no plain file; "
+                f"an idea's file has at most {FILE_MAX_BYTES} bytes"
             )
         content = bytearray()
         while part := os.read(descriptor, FILE_MAX_BYTES + 1 - len(content)):

@@ -65,9 +65,9 @@ class Keeper:
             call.__name__: call
             for call in (
                 self.ping, self.append, self.put_episode, self.start_campaign, self.claim, self.open_workspace,
-                self.commit_idea, self.commit_mended, self.export_idea, self.policy_files, self.add_checkpoint, self.trial_plan,
-                self.stop_trial, self.draw, self.finished, self.judge, self.end_iteration, self.start_replay, self.flush,
-                self.next_jobs, self.recorded, self.dvc_status,
+                self.commit_idea, self.commit_mended, self.export_idea, self.policy_files, self.add_checkpoint,
+                self.trial_plan, self.stop_trial, self.draw, self.finished, self.judge, self.end_iteration,
+                self.start_replay, self.flush, self.next_jobs, self.recorded, self.dvc_status,
             )
         }  # fmt: skip
 

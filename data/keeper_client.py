@@ -1,4 +1,4 @@
-"""Clients of the keeper. Calls are idempotent, so one that was cut off (the keeper was restarted) is simply made again."""
+"""Clients of the keeper. Calls are idempotent: one that was cut off by the keeper's restart is simply made again."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def _result(reply: Any) -> Any:
 
 def _gone(path: Path, wait_s: float, error: BaseException) -> ServiceError:
     return ServiceError(
-        f"the keeper at {path} has not answered for {wait_s:g} s ({error}). Start it with: nightlab up --lab {path.parent.parent}"
+        f"the keeper at {path} has not answered for {wait_s:g} s ({error}). "
+        f"Start it with: nightlab up --lab {path.parent.parent}"
     )
 
 
@@ -183,7 +184,8 @@ class KeeperClient:
     async def start_replay(self, campaign: str, iteration: str, station: str, from_stage: str) -> Work:
         """A new iteration `I17.r1` on the seeds that `I17` ran; it enters no decision."""
         answer = await self.call(
-            "start_replay", campaign=campaign, iteration=iteration, station=station, from_stage=from_stage, request=uuid.uuid4().hex
+            "start_replay", campaign=campaign, iteration=iteration, station=station, from_stage=from_stage,
+            request=uuid.uuid4().hex,
         )  # fmt: skip
         return Work.model_validate(answer)
 

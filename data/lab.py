@@ -27,15 +27,15 @@ SOCKET_PATH_MAX = 100
 
 GITIGNORE = """\
 /ledger.db*
-/checkpoints/*/
 /prefect/
 /reports/
-/rollouts/*/
 /run/
 /spool/
 /worktrees/
 """
 DVC_FILES = {
+    "rollouts/.gitignore": "*/\n",  # not `/rollouts/*/` one level up: DVC then takes `rollouts` itself for ignored
+    "checkpoints/.gitignore": "*/\n",
     ".dvc/.gitignore": "/config.local\n/tmp\n/cache\n",
     ".dvc/config": (
         "[core]\n    analytics = false\n    autostage = false\n    check_update = false\n"
@@ -117,7 +117,7 @@ class Lab:
         return self.socket("verifier.sock")
 
     def socket(self, name: str) -> Path:
-        """Where the Unix socket `name` lies: in `run/`, or for a deep lab in a private folder of the temporary directory."""
+        """Where the Unix socket `name` lies: in `run/`, or for a deep lab in a private temporary folder."""
         path = self.run_dir / name
         if len(os.fsencode(path)) <= SOCKET_PATH_MAX:
             return path

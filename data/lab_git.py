@@ -1,8 +1,8 @@
 """Git of a lab, written by the keeper alone and without ever checking anything out.
 
-Branch `lab` (checked out) tells the story: one commit per iteration, a merge for every idea that was kept. Ideas live on
-`refs/ideas/I17`, so that every attempt stays reachable, and `research/<researcher>` points at what a researcher builds on.
-Idea commits are built from bytes with `git fast-import`: nothing an agent wrote is ever run, filtered or hooked.
+Branch `lab` (checked out) tells the story: one commit per iteration, a merge for every idea that was kept. Ideas live
+on `refs/ideas/I17`, so that every attempt stays reachable; `research/<researcher>` points at what a researcher builds
+on. Idea commits are built from bytes with `git fast-import`: nothing an agent wrote is ever run, filtered or hooked.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class LabGit:
     # Branch `lab` ------------------------------------------------------------------------------------------------
 
     def commit_paths(self, paths: Sequence[str], message: str, *, merge: str = "") -> str:
-        """Commit files of the working tree on branch `lab`; with `merge`, as a merge of that commit. Returns the commit.
+        """Commit files of the working tree on branch `lab`, with `merge` as a merge of that commit; returns the hash.
 
         Nothing to commit and nothing to merge returns the present commit.
         """

@@ -22,8 +22,8 @@ TASKS = {"push_t": "push the T onto its goal"}
 def keypoints(poses: NDArray[np.float64]) -> NDArray[np.float64]:
     """The 8 corners of the T at poses [T, 3] (px, px, rad) as [T, 16]: x0, y0, …, in gym-pusht's order, px.
 
-    Bar: 0 (-60, 0), 1 (60, 0), 2 (60, 30), 3 (-60, 30); stem: 4 (-15, 30), 5 (15, 30), 6 (15, 120), 7 (-15, 120), all in
-    the body frame.
+    In the body frame. Bar: 0 (-60, 0), 1 (60, 0), 2 (60, 30), 3 (-60, 30); stem: 4 (-15, 30), 5 (15, 30), 6 (15, 120),
+    7 (-15, 120).
     """
     boxes = (BAR_LOCAL, STEM_LOCAL)
     local = np.array([corner for x0, x1, y0, y1 in boxes for corner in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))])
@@ -44,7 +44,8 @@ def rate_hz(record: EpisodeRecord, arrays: EpisodeArrays) -> int:
 def features(record: EpisodeRecord, arrays: EpisodeArrays) -> dict[str, Feature]:
     """The columns of an episode's dataset, without lerobot's index columns."""
     found = {
-        key: Feature("float32", rows.shape[1], names) for key, (rows, names) in _vectors(record.environment, arrays).items()
+        key: Feature("float32", rows.shape[1], names)
+        for key, (rows, names) in _vectors(record.environment, arrays).items()
     }
     found |= {key: Feature("bool", 1) for key in ("late", "clamped", "next.done")}
     found |= {key: Feature("int64", 1) for key in ("seed", "attempt", "station_ns", "wall_ns")}

@@ -43,7 +43,8 @@ def corrupt(path: Path, why: str) -> LabError:
     """The error of an unreadable ledger."""
     return LabError(
         f"the ledger {path} is not readable: {why}. Ideas (git) and rollouts (DVC) are not affected. "
-        f"Save what is left with: sqlite3 {path} .recover > ledger.sql   or start a new lab: nightlab run ENV --lab NEWDIR"
+        f"Save what is left with: sqlite3 {path} .recover > ledger.sql   "
+        f"or start a new lab: nightlab run ENV --lab NEWDIR"
     )
 
 

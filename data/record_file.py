@@ -88,9 +88,10 @@ def counts(episodes: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def _brief(data: dict[str, Any]) -> dict[str, Any]:
     key, verdict = data["key"], data["verdict"]
     return {
-        "station": key["station"], "idea": key["idea"], "pool": key["pool"], "seed": key["seed"], "attempt": key["attempt"],
-        "outcome": verdict["outcome"], "score": verdict["score"], "reason": verdict["reason"], "steps": data["steps"],
-        "end": data["end"], "policy_sha256": data["policy_sha256"], "manifest_sha256": data["manifest_sha256"],
+        "station": key["station"], "idea": key["idea"], "pool": key["pool"], "seed": key["seed"],
+        "attempt": key["attempt"], "outcome": verdict["outcome"], "score": verdict["score"],
+        "reason": verdict["reason"], "steps": data["steps"], "end": data["end"],
+        "policy_sha256": data["policy_sha256"], "manifest_sha256": data["manifest_sha256"],
     }  # fmt: skip
 
 

@@ -2,9 +2,9 @@
 
     python -m data.recorder --lab LAB --ready-file FILE
 
-Asks the keeper for ended iterations. A shard is built in `rollouts/.build` and renamed, so what is there always loads; a
-recorder that is killed is started again and begins the iteration anew from the spool, which the keeper empties only when
-the shard is versioned.
+Asks the keeper for ended iterations. A shard is built in `rollouts/.build` and renamed, so what is there always loads.
+A recorder that is killed is started again and begins the iteration anew from the spool, which the keeper empties only
+when the shard is versioned.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class Recorder:
     def _write_video(self, root: Path, episodes: Sequence[Episode]) -> None:
         """A second dataset with pictures: the row of a picture is the first one that sees the filmed state."""
         partial = self._partial(root)
-        rows = [[step + 1 for step in arrays.film_steps if step + 1 < len(arrays)] for _, arrays in episodes]
+        rows = [film_rows(arrays) for _, arrays in episodes]
         films = [arrays.film_jpeg[: len(kept)] for (_, arrays), kept in zip(episodes, rows, strict=True)]
         record, arrays = episodes[0]
         steps = arrays.film_steps
@@ -188,7 +188,7 @@ class Recorder:
 
 
 class FilmPicker:
-    """Which episodes of an iteration are worth seeing: the candidate's first success and three failures, unlike ones first."""
+    """The episodes worth seeing: the candidate's first success and three failures, unlike ones first."""
 
     def __init__(self, candidate: str) -> None:
         self.candidate = candidate
@@ -197,7 +197,7 @@ class FilmPicker:
 
     def pick(self, episodes: Sequence[Episode]) -> list[Episode]:
         """The picked ones, success first; only filmed episodes with at least two pictures."""
-        filmed = [e for e in episodes if len(e[1].film_jpeg) > 1 and sum(s + 1 < len(e[1]) for s in e[1].film_steps) > 1]
+        filmed = [(record, arrays) for record, arrays in episodes if len(film_rows(arrays)) > 1]
         own = [episode for episode in filmed if episode[0].key.idea == self.candidate] or filmed
         picked: list[Episode] = []
         good = [episode for episode in own if episode[0].verdict.outcome is Outcome.SUCCESS]
@@ -215,6 +215,11 @@ class FilmPicker:
         chosen = [episode for _, episode in ranked[: FAILURES_SEEN - self._failures]]
         self._failures += len(chosen)
         return picked + chosen
+
+
+def film_rows(arrays: EpisodeArrays) -> list[int]:
+    """The rows that the filmed pictures belong to: each shows the state after its step, which the next row sees."""
+    return [step + 1 for step in arrays.film_steps if step + 1 < len(arrays)]
 
 
 def _numbered(station: str, number: int) -> str:

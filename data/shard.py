@@ -1,8 +1,8 @@
 """A shard: episodes of one iteration and station as a LeRobotDataset v3, written with numpy and pyarrow alone.
 
-lerobot's own writer costs 0.3 CPU-seconds an episode and 12 for its import; during a campaign the robots need that time.
-This one writes the same files (tests/data/test_recorder.py loads them with plain lerobot and holds the schema against
-lerobot's own writer) in about 5 ms an episode. Pinned to the layout of lerobot 0.6 (codebase version v3.0).
+lerobot's own writer costs 0.3 CPU-seconds an episode and 12 for its import; the robots need that time. This one writes
+the same files in a few milliseconds. tests/data/test_shards_load.py loads them with plain lerobot and holds their
+schema against lerobot's own writer. Pinned to the layout of lerobot 0.6 (codebase version v3.0).
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def _write_meta(
 
 
 def image_statistics(pixels: NDArray[np.float64], count: int) -> dict[str, Any]:
-    """lerobot's statistics of pictures from sampled pixels [n, 3] in [0, 1]: name → [3, 1, 1]."""
+    """Statistics of pictures as lerobot keeps them,: name → [3, 1, 1] from pixels [n, 3] in [0, 1]."""
     found = _summary(pixels)
     return {**{name: [[[v]] for v in values] for name, values in found.items()}, "count": [count]}
 
@@ -162,7 +162,10 @@ def _statistics(features: Mapping[str, Feature], episodes: Sequence[Columns]) ->
     """min, max, mean, std, count and five quantiles of every numeric feature, all columns in one go."""
     keys = [key for key, feature in features.items() if feature.dtype != "string"]
     matrix = np.concatenate(
-        [np.hstack([columns[key].reshape(len(columns[key]), -1).astype(np.float64) for key in keys]) for columns in episodes]
+        [
+            np.hstack([columns[key].reshape(len(columns[key]), -1).astype(np.float64) for key in keys])
+            for columns in episodes
+        ]
     )
     summary, count = _summary(matrix), [len(matrix)]
     found, start = {}, 0
@@ -222,7 +225,8 @@ def _describe_video(video: VideoTrack, fps: int) -> dict[str, Any]:
         "names": ["height", "width", "channels"],
         "info": {
             "video.height": video.height_px, "video.width": video.width_px, "video.codec": "h264",
-            "video.pix_fmt": "yuv420p", "video.fps": fps, "video.channels": 3, "has_audio": False, "is_depth_map": False,
+            "video.pix_fmt": "yuv420p", "video.fps": fps, "video.channels": 3, "has_audio": False,
+            "is_depth_map": False,
         },
     }  # fmt: skip
 
@@ -245,8 +249,8 @@ _PANDAS = json.dumps(
              "metadata": {"encoding": "UTF-8"}}
         ],
         "columns": [
-            {"name": "task_index", "field_name": "task_index", "pandas_type": "int64", "numpy_type": "int64", "metadata": None},
-            {"name": "task", "field_name": "task", "pandas_type": "unicode", "numpy_type": "object", "metadata": None},
+            {"name": name, "field_name": name, "pandas_type": kind, "numpy_type": numpy_kind, "metadata": None}
+            for name, kind, numpy_kind in (("task_index", "int64", "int64"), ("task", "unicode", "object"))
         ],
         "attributes": {}, "creator": {"library": "pyarrow", "version": "0"}, "pandas_version": "2.3.3",
     }

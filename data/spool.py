@@ -1,7 +1,7 @@
 """The spool: one checksummed file per finished episode, until the recorder has put it into a shard.
 
-An episode is durable once its file is whole. The ledger row follows; if the keeper dies in between, the next keeper takes
-the row from the file (`adopt`). A torn file (only a power cut or a full disk can make one) goes to `spool/torn`.
+An episode is durable once its file is whole. The ledger row follows; if the keeper dies in between, the next keeper
+takes the row from the file (`adopt`). A torn file (only a power cut or a full disk can make one) goes to `spool/torn`.
 """
 
 from __future__ import annotations

@@ -39,8 +39,9 @@ class Versions:
         return [f"{target}.dvc" for target in targets]
 
     def status(self) -> dict[str, Any]:
-        """What differs between workspace and pointers; empty when clean."""
-        return dict(self._with_lock(lambda repo: repo.status(), "dvc status"))
+        """What differs between workspace and pointers, by pointer file in the lab; empty when clean."""
+        found = self._with_lock(lambda repo: repo.status(), "dvc status")
+        return {os.path.relpath(os.path.abspath(name), self.path): changes for name, changes in found.items()}
 
     def checkout(self, targets: Sequence[str]) -> None:
         """Bring back the versions that the pointer files name."""
@@ -74,7 +75,9 @@ class Versions:
                     pause_s = min(1.0, 2 * pause_s)
                     continue
                 if isinstance(error, DvcException | OSError):
-                    raise LabError(f"{what} in {self.path} failed: {error}. Look at it with: cd {self.path} && dvc status") from error
+                    raise LabError(
+                        f"{what} in {self.path} failed: {error}. Look at it with: cd {self.path} && dvc status"
+                    ) from error
                 raise
 
 

@@ -41,7 +41,8 @@ def spool(lab: Lab, *seeds: int, steps: int = 20, **fields: object) -> list[Epis
 
 
 def git_status(lab: Lab) -> str:
-    return subprocess.run(["git", "-C", str(lab.path), "status", "-s"], capture_output=True, text=True, check=True).stdout
+    command = ["git", "-C", str(lab.path), "status", "-s"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def test_keypoints_are_the_corners_in_gym_pushts_order() -> None:
