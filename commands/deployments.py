@@ -31,13 +31,9 @@ from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
 from commands.environment import HEARTBEAT_S, PROJECT
+from commands.pools import CAMPAIGN_FLOWS, CAMPAIGN_POOL, STATION_FLOWS
 from nightlab.errors import ServiceError
 
-CAMPAIGN_POOL = "campaign"
-CAMPAIGN_FLOWS = ("flows.campaign.campaign",)
-"""Flows deployed once, on the pool `campaign`, under the flow's own name."""
-STATION_FLOWS = ("flows.station.station", "flows.iteration.iteration", "flows.replay.replay")
-"""Flows deployed on every robot's pool, under the robot's name."""
 POOL_LIMIT = 8
 """Concurrent flow runs of a pool: a station run, plus what a person starts from the UI. The lease keeps the order."""
 ZOMBIE_S = 4 * HEARTBEAT_S

@@ -12,7 +12,14 @@ PROJECT = Path(__file__).resolve().parent.parent
 HEARTBEAT_S = 30
 """Period of the flow runs' heartbeats, seconds; 30 is Prefect's least. A run is a zombie after 2.5 of them."""
 
-_DROP = ("PREFECT_", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "NIGHTLAB_LAB", "NIGHTLAB_FLEET_PID")
+_DROP = (
+    "PREFECT_",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONHOME",
+    "NIGHTLAB_LAB",
+    "NIGHTLAB_FLEET_PID",
+    "NIGHTLAB_WARM_SOCKET",
+)
 
 
 def poll_s(pools: int) -> float:

@@ -21,7 +21,11 @@ from pathlib import Path
 
 import anyio
 
+from commands.environment import PROJECT
+from commands.flow_process import WARM_SOCKET
+from commands.pools import CAMPAIGN_FLOWS, CAMPAIGN_POOL, STATION_FLOWS
 from nightlab.errors import NightlabError
+from nightlab.processes import spawn_async, stop_async
 
 GRACE_S = 20.0
 """Longest time that cancelled flow runs get to release their robots, wall seconds."""
@@ -32,8 +36,9 @@ log = logging.getLogger("nightlab.fleet")
 async def run(
     robots: Sequence[str],
     *,
-    station_flows: Sequence[str] = (),
-    campaign_flows: Sequence[str] = (),
+    station_flows: Sequence[str] = STATION_FLOWS,
+    campaign_flows: Sequence[str] = CAMPAIGN_FLOWS,
+    warm_socket: Path | None = None,
     ready_file: Path | None = None,
     resume: bool = False,
     api_timeout_s: float = 60.0,
@@ -44,13 +49,17 @@ async def run(
         robots: Names of the robots and of their pools.
         station_flows: Dotted paths of the flows on each robot's pool; default: nightlab's.
         campaign_flows: Dotted paths of the flows on the pool `campaign`; default: nightlab's.
+        warm_socket: Where the warm process answers, which makes flow runs start in a second; None = they start cold.
         ready_file: Written once pools, deployments and workers are up.
         resume: Schedule interrupted roots again, rather than marking them Crashed.
         api_timeout_s: How long to wait for the Prefect server.
     """
+    modules = [path.rpartition(".")[0] for path in (*campaign_flows, *station_flows)]
+    warm = await start_warm(warm_socket, modules) if warm_socket is not None else None
+
     from prefect.workers.process import ProcessWorker
 
-    from commands.deployments import CAMPAIGN_FLOWS, CAMPAIGN_POOL, STATION_FLOWS, ensure, wait_for_api
+    from commands.deployments import ensure, wait_for_api
     from commands.flow_runs import drain, settle
     from commands.lab_state import write_whole
 
@@ -58,7 +67,7 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await wait_for_api(api_timeout_s)
-    await ensure(robots, station_flows=station_flows or STATION_FLOWS, campaign_flows=campaign_flows or CAMPAIGN_FLOWS)
+    await ensure(robots, station_flows=station_flows, campaign_flows=campaign_flows)
     await settle(resume=resume)
     os.environ["NIGHTLAB_FLEET_PID"] = str(os.getpid())  # flow processes check that it is still their parent
     pools = [CAMPAIGN_POOL, *robots]
@@ -76,7 +85,17 @@ async def run(
             if left:
                 print(f"fleet: {left} flow runs did not end within {GRACE_S:g} s; killed with this process", flush=True)
         asyncio.get_running_loop().call_later(5.0, os._exit, 0)  # workers that do not end must not keep the lab up
+        if warm is not None:
+            await stop_async(warm, 1.0)
         group.cancel_scope.cancel()
+
+
+async def start_warm(warm_socket: Path, modules: Sequence[str]) -> asyncio.subprocess.Process:
+    """Start the warm process, and tell flow processes where it is. If it ever dies, they start cold."""
+    warm_socket.unlink(missing_ok=True)
+    os.environ[WARM_SOCKET] = str(warm_socket)
+    argv = [sys.executable, "-m", "commands.warm", "--socket", str(warm_socket), "--preload", ",".join(modules)]
+    return await spawn_async(argv, cwd=PROJECT)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -85,6 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--lab", type=Path, required=True)
     parser.add_argument("--robots", required=True, help="comma-separated names, e.g. robot-1,robot-2")
     parser.add_argument("--api-url", help="default: PREFECT_API_URL")
+    parser.add_argument("--cold", action="store_true", help="import Prefect anew for each flow run")
     parser.add_argument("--resume", action="store_true", help="schedule interrupted campaigns again")
     parser.add_argument("--station-flows", default="", help="comma-separated dotted paths instead of nightlab's own")
     parser.add_argument("--campaign-flows", default="", help="the same for the pool `campaign`")
@@ -95,16 +115,20 @@ def main(arguments: list[str] | None = None) -> int:
     )
 
     from commands.environment import adopt, service_environment
+    from data.lab import Lab
 
     api_url = asked.api_url or os.environ.get("PREFECT_API_URL", "")
     if not api_url:
         print("the fleet needs --api-url or PREFECT_API_URL; it is normally started by: nightlab up", file=sys.stderr)
         return 2
+    lab = Lab(asked.lab.resolve())
+    lab.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     adopt(service_environment(asked.lab, api_url, pools=len(robots) + 1))
     try:
         asyncio.run(
             run(
-                robots, station_flows=station_flows, campaign_flows=campaign_flows, ready_file=asked.ready_file,
+                robots, station_flows=station_flows or STATION_FLOWS, campaign_flows=campaign_flows or CAMPAIGN_FLOWS,
+                warm_socket=None if asked.cold else lab.socket("warm.sock"), ready_file=asked.ready_file,
                 resume=asked.resume,
             )
         )  # fmt: skip
