@@ -1,9 +1,9 @@
 """Thompson sampling over families of ideas.
 
 Each family has a Beta posterior over "an idea of this family is worth keeping". Every prior is uniform, Beta(1, 1):
-nothing is known in advance about which family helps. Literature passages and the failures at hand add at most half a
-pseudo-success each, together no more than one kept idea. A pending idea counts as half a failure (a constant liar), so
-that ideas proposed side by side spread out.
+nothing is known in advance about which family helps. Literature passages add at most half a pseudo-success. A pending
+idea counts as half a failure (a constant liar), so that ideas proposed side by side spread out. Families that the
+failures at hand speak for are favoured on top, in proportion to their share (`favour`).
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 
-from agents.history import worth
+from agents.history import PENDING_FAILURES, worth
 from nightlab.records import IdeaSummary, Passage
 
 LITERATURE_WEIGHT = 0.5
-FAILURE_WEIGHT = 1.0
-PENDING_FAILURES = 0.5
+FAILURE_FAVOUR = 2.0
+"""How much more a family is tried if all failures speak for it: 1 + this."""
 
 FAILURE_FAMILIES: Mapping[str, tuple[str, ...]] = {
     "never_moved": ("planning", "contact", "recovery"),
-    "moved_away": ("contact", "model"),
-    "at_wall": ("recovery", "planning"),
+    "moved_away": ("planning", "contact"),
+    "at_wall": ("planning", "recovery"),
     "rotated": ("contact", "model"),
-    "shifted": ("contact", "model"),
+    "shifted": ("contact", "model", "tracking"),
     "missed_goal": ("model", "contact", "lookahead"),
-    "near_miss": ("precision", "estimation"),
+    "near_miss": ("precision", "tracking", "estimation"),
     "not_held": ("precision", "latency"),
     "sensors_disagree": ("estimation",),
     "policy_fault": ("robustness",),
@@ -45,6 +45,7 @@ class Families:
         failures: Mapping[str, int] | None = None,
         relevance: Mapping[str, float] | None = None,
     ) -> None:
+        self._share = _shares(failures or {})
         self.alpha = {name: 1.0 for name in names}
         self.beta = dict(self.alpha)
         parents = {idea.idea: idea for idea in ideas}
@@ -54,24 +55,25 @@ class Families:
                 says = (relevance or {}).get(idea.idea, 1.0)
                 self.alpha[idea.family] += says * (value or 0.0)
                 self.beta[idea.family] += PENDING_FAILURES if value is None else says * (1.0 - value)
-        for name, bonus in self._bonus(passages, failures or {}).items():
+        for name, bonus in self._bonus(passages).items():
             self.alpha[name] += bonus
 
-    def _bonus(self, passages: Sequence[Passage], failures: Mapping[str, int]) -> dict[str, float]:
-        """Pseudo-successes from literature and failures, at most the two weights' sum per family."""
+    def _bonus(self, passages: Sequence[Passage]) -> dict[str, float]:
+        """Pseudo-successes from literature, at most `LITERATURE_WEIGHT` per family."""
         relevance = dict.fromkeys(self.alpha, 0.0)
         for passage in passages:
             for family in passage.families:
                 if family in relevance:
                     relevance[family] += max(0.0, passage.relevance)
         most = max(relevance.values(), default=0.0) or 1.0
-        bonus = {name: LITERATURE_WEIGHT * value / most for name, value in relevance.items()}
-        total = sum(count for count in failures.values() if count > 0)
-        for failure, count in failures.items():
-            for family in FAILURE_FAMILIES.get(failure, ()):
-                if family in bonus and count > 0:
-                    bonus[family] += FAILURE_WEIGHT * count / total
-        return {name: min(value, LITERATURE_WEIGHT + FAILURE_WEIGHT) for name, value in bonus.items()}
+        return {name: LITERATURE_WEIGHT * value / most for name, value in relevance.items()}
+
+    def favour(self, families: Sequence[str]) -> float:
+        """In [1, 1 + `FAILURE_FAVOUR`]: how strongly today's failures speak for an idea of these families."""
+        share = sum(
+            part for failure, part in self._share.items() if set(FAILURE_FAMILIES.get(failure, ())) & set(families)
+        )
+        return 1.0 + FAILURE_FAVOUR * share
 
     def mean(self, family: str) -> float:
         """Posterior mean; 0.5 for a family nobody has tried."""
@@ -80,3 +82,8 @@ class Families:
     def draw(self, rng: random.Random) -> dict[str, float]:
         """One Thompson sample per family, in the families' order."""
         return {name: rng.betavariate(self.alpha[name], self.beta[name]) for name in self.alpha}
+
+
+def _shares(failures: Mapping[str, int]) -> dict[str, float]:
+    total = sum(count for count in failures.values() if count > 0)
+    return {failure: count / total for failure, count in failures.items() if count > 0}

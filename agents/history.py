@@ -17,8 +17,8 @@ _NEAR_SCORE = 0.03
 """A loss of mean score up to this is within noise."""
 _FORGETTING = 0.25
 """Gain of success rate plus mean score after which an older result counts 1/e."""
-_FULL_EFFECT = 0.15
-"""A change of success rate plus score by this much counts as a full effect."""
+PENDING_FAILURES = 0.5
+"""A pending idea counts as half a failure, so that ideas proposed side by side spread out (a constant liar)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,10 @@ class History:
     success: float = 0.0
     """Success rate of the incumbent in search."""
     relevance: dict[str, float] = field(default_factory=dict)
-    """Idea → how much its result still says, in [0, 1]: falls with what the incumbent has gained since. A module that did
-    harm to a policy that never succeeded may be just what a better one lacks."""
-    effects: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    """Slot → (weight, size in [0, 1]) of what a change there did, better or worse."""
+    """Idea → how much its result still says, in [0, 1]: falls with what the incumbent has gained since. A module that
+    did harm to a policy that never succeeded may be just what a better one lacks."""
+    slots: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Slot → (gains, failures) of swaps there, each weighed by its relevance; pending ones are half a failure."""
 
     @classmethod
     def of(cls, catalogue: Catalogue, incumbent: Recipe, name: str, ideas: Sequence[IdeaSummary]) -> History:
@@ -77,35 +77,25 @@ class History:
             age = line.index(idea.parent) if idea.parent in line else len(line)
             relevance = 0.8**age * math.exp(-max(0.0, level - _level(parent)) / _FORGETTING) if level else 0.8**age
             history.relevance[idea.idea] = relevance
-            if parent is not None:
-                history._learn_effect(idea, parent, relevance)
             for slot, module in swaps(idea.mutation).items():
                 others = frozenset((key, value) for key, value in idea.modules.items() if key != slot)
-                history.attempts.append(Attempt(idea.idea, slot, module, others, worth(idea, parent), relevance))
+                value = worth(idea, parent)
+                history.attempts.append(Attempt(idea.idea, slot, module, others, value, relevance))
+                history._learn_slot(slot, value, relevance)
                 displaced = parent.modules.get(slot) if parent else None
                 if displaced and idea.decision is Decision.KEEP:
                     history.attempts.append(Attempt(idea.idea, slot, displaced, others, 0.0, relevance, displaced=True))
         return history
 
-    def _learn_effect(self, idea: IdeaSummary, parent: IdeaSummary, relevance: float) -> None:
-        """Note how large a difference a change of each touched slot made, whatever its sign."""
-        if worth(idea) is None or not idea.n or not parent.n:
-            return
-        gained = abs(idea.successes / idea.n - parent.successes / parent.n)
-        size = min(1.0, (gained + abs((idea.mean_score or 0.0) - (parent.mean_score or 0.0))) / _FULL_EFFECT)
-        slots = set(swaps(idea.mutation))
-        slots |= {slot for slot, name in idea.modules.items() if _owns(self.catalogue, slot, name, idea.mutation)}
-        for slot in slots:
-            self.effects.setdefault(slot, []).append((relevance, size))
+    def _learn_slot(self, slot: str, value: float | None, relevance: float) -> None:
+        gains, failures = self.slots.get(slot, (0.0, 0.0))
+        gained, lost = (0.0, PENDING_FAILURES) if value is None else (relevance * value, relevance * (1.0 - value))
+        self.slots[slot] = gains + gained, failures + lost
 
-    def influence(self, slot: str) -> float:
-        """How much changes of a slot matter now, in [0, 1]: mean size of their effects, older ones weighing less.
-
-        A slot whose changes make no difference is not what holds the policy back today. One pseudo-observation of 0.6
-        stands for slots that nobody has tried.
-        """
-        effects = self.effects.get(slot, [])
-        return (0.6 + sum(w * size for w, size in effects)) / (1.0 + sum(w for w, _ in effects))
+    def slot_means(self) -> dict[str, float]:
+        """Slot → posterior mean of "a swap here is worth keeping", uniform priors, in the catalogue's order."""
+        counts = {slot: self.slots.get(slot, (0.0, 0.0)) for slot in self.catalogue.slots}
+        return {slot: (1.0 + gains) / (2.0 + gains + failures) for slot, (gains, failures) in counts.items()}
 
     def overtaken(self, idea: IdeaSummary) -> bool:
         """Whether the incumbent differs from the idea's parent in what the idea changed, or has the change already."""
@@ -143,11 +133,6 @@ def _ancestry(name: str, ideas: Mapping[str, IdeaSummary]) -> list[str | None]:
     return line
 
 
-def _owns(catalogue: Catalogue, slot: str, module: str, mutation: Mapping[str, Any]) -> bool:
-    known = catalogue.module(slot, module)
-    return known is not None and mutation.get("knob") in known.knobs
-
-
 def _with_modules(idea: IdeaSummary, name: str, incumbent: Recipe, ideas: Sequence[IdeaSummary]) -> IdeaSummary:
     """The baseline comes without modules: read them off the incumbent's workspace, or off the baseline's children."""
     if idea.idea == name:
@@ -173,7 +158,7 @@ def swaps(mutation: dict[str, Any]) -> dict[str, str]:
 def worth(idea: IdeaSummary, parent: IdeaSummary | None = None) -> float | None:
     """How well an idea did, in [0, 1]; None while it is pending.
 
-    1 kept; .75 beat its parent; .4 inconclusive; .2 reverted, but no worse than its parent within noise; else 0.
+    1 kept; .75 beat its parent; .15 inconclusive; .05 reverted, but no worse than its parent within noise; else 0.
     """
     if idea.status in _FAILED:
         return 0.0
@@ -184,11 +169,11 @@ def worth(idea: IdeaSummary, parent: IdeaSummary | None = None) -> float | None:
     if idea.beats_parent:
         return 0.75
     if idea.decision is Decision.INCONCLUSIVE:
-        return 0.4
+        return 0.15
     if parent is not None and idea.mean_score is not None and parent.mean_score is not None:
         lost = parent.mean_score - idea.mean_score
         fewer = idea.n and parent.n and idea.successes / idea.n < parent.successes / parent.n - 0.1
-        return 0.2 if lost <= _NEAR_SCORE and not fewer else 0.0
+        return 0.05 if lost <= _NEAR_SCORE and not fewer else 0.0
     return 0.0
 
 

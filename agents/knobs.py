@@ -48,7 +48,7 @@ def focus(history: History, rng: random.Random, taste: Mapping[str, float]) -> l
                 beta += 0.5 if value is None else 1.0 - value
         module = history.catalogue.module(slot, history.incumbent.modules[slot])
         family = module.families[0] if module else ""
-        liking = (0.5 + 0.5 * taste.get(family, 0.5)) * (0.2 + 0.8 * history.influence(slot))
+        liking = 0.5 + 0.5 * taste.get(family, 0.5)
         ranked.append((rng.betavariate(alpha, beta) * liking, name))
     return [name for _, name in sorted(ranked, reverse=True)]
 

@@ -55,8 +55,7 @@ def _again(attempt: Attempt) -> float:
     """Factor on a module's weight for one failure: near 1 once its result says nothing about today's incumbent."""
     if attempt.displaced:
         return DISPLACED_WEIGHT
-    harmless = min(1.0, (attempt.worth or 0.0) / 0.4)
-    floor = HARM_WEIGHT + (NO_GAIN_WEIGHT - HARM_WEIGHT) * harmless
+    floor = NO_GAIN_WEIGHT if attempt.worth else HARM_WEIGHT
     return floor + (1.0 - floor) * (1.0 - attempt.relevance)
 
 
@@ -73,12 +72,14 @@ def open_swaps(history: History) -> dict[tuple[str, str], float]:
 
 def swap_moves(history: History, families: Families, rng: random.Random, order_seed: int) -> Iterator[Move]:
     """Swaps by Thompson sampling: one draw per family; modules of one family in the campaign's own shuffled order."""
-    draws = families.draw(rng)
+    draws, slots = families.draw(rng), history.slot_means()
     ranked: list[tuple[float, int, str, str, str]] = []
     for (slot, name), value in open_swaps(history).items():
         module = history.catalogue.slots[slot][name]
         family = max(module.families, key=lambda known: draws[known])
-        rank = draws[family] * value * (0.2 + 0.8 * history.influence(slot))
+        # The mean over its families: with the best of them a module of many families would be preferred unseen.
+        promise = sum(draws[known] for known in module.families) / len(module.families)
+        rank = promise * slots[slot] * value * families.favour(module.families)
         ranked.append((-rank, derive(order_seed, "order", slot, name), slot, name, family))
     for _, _, slot, name, family in sorted(ranked):
         recipe = history.incumbent.swapped(history.catalogue, slot, name)
