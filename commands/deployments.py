@@ -32,6 +32,7 @@ from prefect.workers.process import ProcessWorker
 
 from commands.environment import HEARTBEAT_S, PROJECT
 from commands.pools import CAMPAIGN_FLOWS, CAMPAIGN_POOL, STATION_FLOWS
+from commands.prefect_api import start_run as start_run
 from nightlab.errors import ServiceError
 
 POOL_LIMIT = 8
@@ -171,25 +172,6 @@ async def ensure_zombie_automation(client: PrefectClient) -> None:
             actions=[crash],
         )
     )
-
-
-async def start_run(
-    deployment: str, parameters: Mapping[str, Any] | None = None, *, name: str = "", tags: Sequence[str] = ()
-) -> UUID:
-    """Ask for one flow run of a deployment, now; returns its id without waiting.
-
-    Args:
-        deployment: `campaign/campaign`, `station/robot-1`, …
-        parameters: The flow's parameters as JSON values.
-        name: Name of the flow run; default: the flow's own template.
-        tags: Tags of the flow run.
-    """
-    async with get_client() as client:
-        found = await client.read_deployment_by_name(deployment)
-        run = await client.create_flow_run_from_deployment(
-            found.id, parameters=dict(parameters or {}), name=name or None, tags=list(tags)
-        )
-        return run.id
 
 
 async def wait_for_api(timeout_s: float, *, poll_s: float = 0.1) -> None:

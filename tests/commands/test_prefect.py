@@ -14,7 +14,7 @@ import httpx
 import pytest
 from conftest import HERE, start_fleet, until
 
-from nightlab.errors import ServiceError
+from nightlab.errors import ServiceError, UsageError
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -30,7 +30,7 @@ def with_client(body: Callable[[Any], Awaitable[Any]]) -> Any:
 
 
 def start(deployment: str, **parameters: Any) -> UUID:
-    from commands.deployments import start_run
+    from commands.prefect_api import start_run
 
     return asyncio.run(start_run(deployment, parameters))
 
@@ -95,8 +95,31 @@ def test_a_run_starts_in_its_pool_within_seconds(prefect_lab: Path, tmp_path: Pa
 
 
 def test_bad_parameters_are_refused_at_once(prefect_lab: Path) -> None:
-    with pytest.raises(Exception, match="episodes"):
+    with pytest.raises(UsageError, match="episodes"):
         start("campaign/campaign", out="nowhere", episodes="many")
+    with pytest.raises(UsageError, match="campaign/absent"):
+        start("campaign/absent")
+
+
+def test_a_server_that_is_away_is_one_clear_line() -> None:
+    from commands.prefect_api import run_state
+
+    with pytest.raises(
+        ServiceError, match=r"Prefect does not answer at http://127\.0\.0\.1:1/api/flow_runs/x: .*nightlab status"
+    ):
+        asyncio.run(run_state("x", api_url="http://127.0.0.1:1/api"))
+
+
+def test_what_still_runs_can_be_found(prefect_lab: Path, tmp_path: Path) -> None:
+    from commands.prefect_api import live_runs, run_state
+
+    out = tmp_path / "out"
+    run = start("campaign/campaign", out=str(out), episodes=2)
+    first_line(out)
+    assert asyncio.run(live_runs("campaign")) == [run]
+    until(lambda: asyncio.run(run_state(run)).final, "the campaign ends")
+    assert asyncio.run(run_state(run)).completed
+    assert asyncio.run(live_runs("campaign")) == []
 
 
 def test_a_cron_deployment_yields_scheduled_runs(prefect_lab: Path) -> None:
