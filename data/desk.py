@@ -161,10 +161,20 @@ class Desk:
                 state, station, now_s, lambda pool, n, purpose: self._draw(campaign, "", pool, n, purpose),
                 first_idea=self._highest["I"] + 1, first_evaluation=self._highest["E"] + 1,
             )  # fmt: skip
+            work = self._unshared(state, work)
         if work.kind not in (WorkKind.WAIT, WorkKind.STOP):
             where = {"campaign": campaign, "iteration": work.iteration, "station": station}
             self.write("work_claimed", event_id, work.model_dump(mode="json"), **where)
         return work
+
+    def _unshared(self, state: CampaignState, work: Work) -> Work:
+        """An iteration belongs to one station: a second station's share of the baseline is an evaluation of its own."""
+        shared = any(
+            w.work.iteration == work.iteration and w.work.station != work.station for w in state.works.values()
+        )
+        if not work.iteration or not shared:
+            return work
+        return work.model_copy(update={"iteration": f"E{self._highest['E'] + 1}"})
 
     def _orphan(self, state: CampaignState, station: str, holder: str) -> Work | None:
         """Work of this station whose flow is dead."""

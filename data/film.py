@@ -46,7 +46,7 @@ def write_film(path: Path, films: Sequence[Sequence[bytes]], fps: int) -> VideoT
                     height_px, width_px = picture.shape[:2]
                     stream = container.add_stream("libx264", rate=fps)
                     stream.width, stream.height, stream.pix_fmt = width_px, height_px, "yuv420p"
-                    stream.options = {"preset": "veryfast", "crf": str(CRF), "g": str(GOP), "bf": "0"}
+                    stream.options = {"preset": "ultrafast", "crf": str(CRF), "g": str(GOP), "bf": "0"}
                     stream.codec_context.thread_count = 1
                 frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
                 frame.pts = shown

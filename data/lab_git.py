@@ -99,6 +99,12 @@ class LabGit:
         for lock in (git / "index.lock", git / "HEAD.lock", git / "packed-refs.lock", *git.glob("refs/**/*.lock")):
             with contextlib.suppress(FileNotFoundError):
                 lock.unlink()
+        head = self.run("symbolic-ref", "--short", "HEAD").decode().strip()
+        if head != BRANCH:
+            raise LabError(
+                f"the lab {self.path} has branch {head!r} checked out; the keeper writes branch {BRANCH!r}. "
+                f"Go back with: git -C {self.path} switch {BRANCH}"
+            )
         self.run("reset", "-q", "--mixed", BRANCH)
 
     # Branch `lab` ------------------------------------------------------------------------------------------------

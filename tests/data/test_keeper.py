@@ -76,6 +76,7 @@ def test_a_campaign_has_a_name_a_baseline_and_work(lab: Lab) -> None:
             assert (work.kind, work.iteration, work.idea) == (WorkKind.BASELINE, "I0", "I0")
             other = await keeper.claim("C1", "robot-2")
             assert set(work.seeds).isdisjoint(other.seeds)
+            assert (other.kind, other.iteration, other.idea) == (WorkKind.BASELINE, "E1", "I0")
             assert {pool_of(seed) for seed in work.seeds} == {SeedPool.SEARCH}
             second = await keeper.start_campaign(CampaignSpec())
             assert second.campaign == "C2"

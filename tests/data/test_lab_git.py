@@ -171,6 +171,14 @@ def test_locks_of_a_killed_git_are_removed_and_the_index_mended(store: IdeaStore
     assert store.git.status() == ""
 
 
+def test_another_branch_checked_out_is_left_alone(store: IdeaStore) -> None:
+    store.git.run("switch", "-q", "-c", "mine")
+    before = store.git.resolve("mine")
+    with pytest.raises(LabError, match=r"has branch 'mine' checked out; .* switch lab"):
+        store.git.mend()
+    assert store.git.resolve("mine") == before
+
+
 def test_names_are_made_fit_for_git() -> None:
     assert clean_name("scripted:ideas.yaml") == "scripted"
     assert clean_name("../../x y") == "x-y"
