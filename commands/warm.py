@@ -125,10 +125,15 @@ class WarmServer:
 
     def stale(self) -> bool:
         """Whether a file of ours has changed since it was imported."""
-        try:
-            return any(path.stat().st_mtime_ns != mtime_ns for path, mtime_ns in self._files.items())
-        except OSError:
-            return True
+        for path, mtime_ns in self._files.items():
+            try:
+                same = path.stat().st_mtime_ns == mtime_ns
+            except OSError:
+                same = False
+            if not same:
+                print(f"warm: {path} was edited; flow runs start cold from now on", flush=True)
+                return True
+        return False
 
     def _listen_to(self, pid: int) -> None:
         """A client sends one byte per signal to pass on; if it is gone, so is its flow run."""
