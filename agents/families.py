@@ -68,12 +68,17 @@ class Families:
         most = max(relevance.values(), default=0.0) or 1.0
         return {name: LITERATURE_WEIGHT * value / most for name, value in relevance.items()}
 
-    def favour(self, families: Sequence[str]) -> float:
-        """In [1, 1 + `FAILURE_FAVOUR`]: how strongly today's failures speak for an idea of these families."""
-        share = sum(
-            part for failure, part in self._share.items() if set(FAILURE_FAMILIES.get(failure, ())) & set(families)
-        )
-        return 1.0 + FAILURE_FAVOUR * share
+    def favour(self, families: Sequence[str], effect: str = "") -> float:
+        """How strongly today's failures speak for an idea; 1 = not at all.
+
+        Adds the share of failures that its families are tagged for × `FAILURE_FAVOUR`, and the share of those that its
+        expected effect names.
+        """
+        favour, effect = 1.0, effect.lower()
+        for failure, part in self._share.items():
+            favour += FAILURE_FAVOUR * part * bool(set(FAILURE_FAMILIES.get(failure, ())) & set(families))
+            favour += part * (failure.replace("_", " ") in effect)
+        return favour
 
     def mean(self, family: str) -> float:
         """Posterior mean; 0.5 for a family nobody has tried."""

@@ -79,7 +79,7 @@ def swap_moves(history: History, families: Families, rng: random.Random, order_s
         family = max(module.families, key=lambda known: draws[known])
         # The mean over its families: with the best of them a module of many families would be preferred unseen.
         promise = sum(draws[known] for known in module.families) / len(module.families)
-        rank = promise * slots[slot] * value * families.favour(module.families)
+        rank = promise * slots[slot] * value * families.favour(module.families, module.expected_effect)
         ranked.append((-rank, derive(order_seed, "order", slot, name), slot, name, family))
     for _, _, slot, name, family in sorted(ranked):
         recipe = history.incumbent.swapped(history.catalogue, slot, name)
