@@ -373,5 +373,5 @@ class CampaignState:
 
 
 def work_key(iteration: str, station: str) -> str:
-    """Names a claim: the baseline's iteration is shared by stations, every other belongs to one."""
+    """Names a claim: an iteration at a station."""
     return f"{iteration}@{station}"

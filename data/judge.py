@@ -33,9 +33,12 @@ ALPHA_LOOK = 0.0626
 """One-sided level of each look in the search stage: 8 of 10, or 4 of 4 where most pairs are ties."""
 ALPHA_KEEP = 0.0313
 """One-sided level that all pairs together must reach for a KEEP: 5 of 5, 8 of 9."""
+ALPHA_KEEP_LONG = 0.02
+"""The same for confirmations of more than `LONG_CONFIRM` pairs, which are looked at more often: 6 of 6, 8 of 9."""
+LONG_CONFIRM = 30
 ALPHA_REVERT = 0.2
 """At the end of a search without promise: REVERT below this p of being worse, else INCONCLUSIVE."""
-FUTILE = 0.15
+FUTILE = 0.25
 """The search stops when even an optimistic projection to its end stays above this p."""
 
 
@@ -83,18 +86,19 @@ def judge_confirm(search: Sequence[Pair], confirm: Sequence[Pair], *, confirm_n:
     done = fresh.n >= confirm_n
     if fresh.n < min(MIN_CONFIRM, confirm_n):
         return ConfirmVerdict.CONTINUE
+    alpha = ALPHA_KEEP_LONG if confirm_n > LONG_CONFIRM else ALPHA_KEEP
     holds = fresh.solid_wins >= fresh.solid_losses and min(fresh.success_margin, everything.success_margin) >= 0
-    if holds and sign_test(everything.solid_wins, everything.solid_losses) <= ALPHA_KEEP:
+    if holds and sign_test(everything.solid_wins, everything.solid_losses) <= alpha:
         return ConfirmVerdict.KEEP
     if done:
         holds = holds and fresh.wins >= fresh.losses and _may_be_faster(everything)
-        faster = sign_test(everything.wins, everything.losses) <= ALPHA_KEEP
+        faster = sign_test(everything.wins, everything.losses) <= alpha
         return ConfirmVerdict.KEEP if holds and faster else ConfirmVerdict.INCONCLUSIVE
     left = confirm_n - fresh.n
     solid = fresh.solid_wins + left >= fresh.solid_losses
-    solid = solid and sign_test(everything.solid_wins + left, everything.solid_losses) <= ALPHA_KEEP
+    solid = solid and sign_test(everything.solid_wins + left, everything.solid_losses) <= alpha
     faster = _may_be_faster(everything) and fresh.wins + left >= fresh.losses
-    faster = faster and sign_test(everything.wins + left, everything.losses) <= ALPHA_KEEP
+    faster = faster and sign_test(everything.wins + left, everything.losses) <= alpha
     return ConfirmVerdict.CONTINUE if solid or faster else ConfirmVerdict.INCONCLUSIVE
 
 

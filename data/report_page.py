@@ -107,7 +107,7 @@ def attention(state: CampaignState, events: Sequence[Event], mru_reason: str) ->
 
 
 def unbiased_rate(state: CampaignState, episodes: Sequence[EpisodeRecord], idea: str) -> Rate:
-    """Success rate of an idea without the search episodes that it was chosen by; with them if there are too few others."""
+    """Success rate of an idea without the search episodes it was chosen by; with them if others are few."""
     others = [
         Result.of(episode)
         for episode in episodes

@@ -7,7 +7,8 @@ The campaign goes through phases that every claim finds out anew from the state:
 3. REEVALUATE: an incumbent that looks solved runs more search seeds until a held-out draw would probably pass.
 4. HELD_OUT: fresh seeds on stations sampled anew, in chunks, claimed by whichever station is free. Futile draws stop
    and the search goes on, with longer trials.
-5. When the time left is just enough: a final HELD_OUT draw of the incumbent, whatever it is worth.
+5. When the time left is just enough, or nothing is left to try: a final HELD_OUT draw of the incumbent, whatever it
+   is worth.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from data.campaign_state import CampaignState, WorkState, work_key
+from data.campaign_state import CampaignState, WorkState
 from data.held_out import HeldOutDraw
 from data.statistics import pass_probability
 from data.trial_plan import Draw, TrialPlan, judge_trial, search_block, search_pairs, trial_plan
-from nightlab.records import Outcome, SeedPool, Work, WorkKind
+from nightlab.records import IterationStatus, Outcome, SeedPool, Work, WorkKind
 
 __all__ = [
     "Draw", "ScheduleSettings", "TrialPlan", "final_due", "judge_trial", "next_work", "stop_trial", "trial_plan",
@@ -58,6 +59,8 @@ class ScheduleSettings:
     """How often the same work is handed out when its station's flow keeps dying."""
     lost_s: float = 120.0
     """Silence of a station after which others take over its evaluations."""
+    exhausted_n: int = 4
+    """Iterations without a proposal in a row after which the search is over."""
     final_small_n: int = 60
     """Size of the final draw of an incumbent that succeeds in less than half of its episodes."""
     final_least_n: int = 20
@@ -102,9 +105,13 @@ def next_work(
 def stop_trial(state: CampaignState, iteration: str, now_s: float, *, settings: ScheduleSettings = DEFAULTS) -> str:
     """Why running work should stop before its next episode; empty to go on.
 
-    Asked between episodes: the budget is over, the campaign is solved, a held-out draw is futile, or the robots are
-    needed for a held-out draw.
+    Asked before every episode: the budget is over, the campaign is solved, a held-out draw is futile, the robots are
+    needed for a held-out draw, or the idea was superseded before its trial began (ideas of the offline researcher only:
+    they cost nothing to make again). Work that the campaign has not claimed (replays, evaluations) is never stopped.
     """
+    claimed = next((work.work for work in state.works.values() if work.work.iteration == iteration), None)
+    if claimed is None:
+        return ""
     reason = state.stop_reason(now_s)
     if reason:
         return reason
@@ -115,6 +122,11 @@ def stop_trial(state: CampaignState, iteration: str, now_s: float, *, settings: 
         return "the robots are needed for a held-out draw"
     if final_due(state, now_s, settings):
         return "it is time for the final held-out draw"
+    idea = state.ideas.get(iteration)
+    if claimed.kind is not WorkKind.SEARCH or idea is None or state.spec.researcher != "offline":
+        return ""
+    if idea.parent != state.incumbent and not state.known(iteration):
+        return f"{idea.parent} was superseded by {state.incumbent} before the trial began"
     return ""
 
 
@@ -137,8 +149,17 @@ def chance(state: CampaignState) -> float:
     return pass_probability(rate.successes, rate.n, spec.held_out_n, spec.target) if rate.n >= 10 else 0.0
 
 
+def exhausted(state: CampaignState, settings: ScheduleSettings = DEFAULTS) -> bool:
+    """True if the researcher had nothing new to propose several times in a row."""
+    ended = [work.status for work in state.works.values() if work.ended and work.work.kind is WorkKind.SEARCH]
+    latest = ended[-settings.exhausted_n :]
+    return len(latest) == settings.exhausted_n and set(latest) == {IterationStatus.NO_CHANGE}
+
+
 def final_due(state: CampaignState, now_s: float, settings: ScheduleSettings = DEFAULTS) -> bool:
-    """True once the time left is just enough for the final draw."""
+    """True once the time left is just enough for the final draw, or there is nothing left to try."""
+    if exhausted(state, settings):
+        return True
     begin_s = state.deadline_wall_s - held_out_s(state, final_n(state, now_s, settings)) - settings.reserve_s
     return now_s + 1.0 >= begin_s
 
@@ -198,7 +219,7 @@ class _Desk:
         if not open_seeds:
             return None
         share = math.ceil(spec.baseline_n / self.stations)
-        first = work_key(state.baseline, self.station) not in state.works
+        first = not any(work.work.iteration == state.baseline for work in state.works.values())
         return self._evaluate(
             WorkKind.BASELINE,
             state.baseline,
@@ -367,15 +388,19 @@ class _Desk:
 
     def _qualified(self) -> bool:
         enough = self.state.fresh_rate(self.state.incumbent).n >= self.settings.qualify_n
-        return enough and chance(self.state) >= self.settings.qualify_probability
+        return enough and chance(self.state) >= self._wanted_chance()
+
+    def _wanted_chance(self) -> float:
+        """Chance of passing that qualifies: less where a small draw makes it unreachable even without a failure."""
+        n, spec = self.settings.qualify_n, self.state.spec
+        return min(self.settings.qualify_probability, pass_probability(n, n, spec.held_out_n, spec.target) or 1.0)
 
     def _needed_n(self) -> int:
         """Search episodes with which the incumbent would qualify if it failed no more."""
         rate, spec = self.state.fresh_rate(self.state.incumbent), self.state.spec
         failures = rate.n - rate.successes
         for n in range(max(self.settings.qualify_n, rate.n), self.settings.qualify_most_n + 1):
-            chance = pass_probability(n - failures, n, spec.held_out_n, spec.target)
-            if chance >= self.settings.qualify_probability:
+            if pass_probability(n - failures, n, spec.held_out_n, spec.target) >= self._wanted_chance():
                 return n
         return self.settings.qualify_most_n + 1
 

@@ -1,0 +1,331 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from data.campaign_state import CampaignState
+from data.held_out import HeldOutDraw
+from data.pairs import Result
+from data.schedule import final_due, next_work, stop_trial
+from data.statistics import max_failures
+from data.synthetic import START_S, SyntheticCampaign
+from data.trial_plan import judge_trial, trial_plan
+from nightlab.errors import UsageError
+from nightlab.records import CampaignSpec, Decision, EventKind, Outcome, SeedPool, Work, WorkKind
+
+
+class Bench:
+    """A state that is moved by hand, through real events."""
+
+    def __init__(self, **spec: object) -> None:
+        self.campaign = SyntheticCampaign(CampaignSpec.model_validate({"campaign": "C1", "budget_s": 600, **spec}))
+        self.state: CampaignState = self.campaign.state
+        self.emit("campaign_started", data=self.campaign.spec.model_dump(mode="json"))
+        from nightlab.records import Proposal, ProposalStatus
+
+        self.campaign._commit("I0", None, Proposal(status=ProposalStatus.OK, researcher="template"))
+
+    def emit(
+        self, kind: EventKind, iteration: str = "", station: str = "", data: dict[str, object] | None = None
+    ) -> None:
+        self.campaign._emit(kind, iteration, station, data or {})
+
+    def claim(self, station: str, at_s: float = 0.0) -> Work:
+        self.campaign.now_s = START_S + at_s
+        work = next_work(self.state, station, self.campaign.now_s, self.campaign._draw)
+        if work.kind not in (WorkKind.WAIT, WorkKind.STOP):
+            self.emit("work_claimed", work.iteration, station, work.model_dump(mode="json"))
+        return work
+
+    def idea(self, name: str, parent: str = "I0", station: str = "robot-1") -> Work:
+        """A claimed and committed idea."""
+        from nightlab.records import Proposal, ProposalStatus
+
+        work = Work(kind=WorkKind.SEARCH, campaign="C1", iteration=name, station=station, parent=parent)
+        self.emit("work_claimed", name, station, work.model_dump(mode="json"))
+        self.campaign.recipes[name] = self.campaign.recipes["I0"]
+        self.campaign._commit(name, parent, Proposal(status=ProposalStatus.OK, researcher="offline"), station)
+        return work
+
+    def episodes(
+        self, work: Work, idea: str, seeds: Sequence[int], pool: SeedPool, success: bool, score: float = 0.3
+    ) -> None:
+        outcome = Outcome.SUCCESS if success else Outcome.FAILURE
+        for seed in seeds:
+            self.campaign._record(
+                work, idea, pool, seed, 0, (outcome, 0.96 if success else score, 100, "" if success else "rotated")
+            )
+            self.campaign.now_s += 1
+
+    def finish(self, work: Work, success: bool = False) -> None:
+        self.episodes(work, work.idea, work.seeds, work.pool or SeedPool.SEARCH, success)
+        self.emit("iteration_ended", work.iteration, work.station, {"status": "evaluated", "detail": ""})
+
+    def baseline(self, success: bool = False) -> None:
+        for station in ("robot-1", "robot-2"):
+            self.finish(self.claim(station), success)
+
+
+def test_the_baseline_is_shared_out_and_then_ideas_are_asked_for() -> None:
+    bench = Bench()
+    one, two = bench.claim("robot-1"), bench.claim("robot-2")
+    assert (one.kind, one.iteration, one.idea, len(one.seeds)) == (WorkKind.BASELINE, "I0", "I0", 10)
+    assert (two.kind, two.iteration, len(two.seeds)) == (WorkKind.BASELINE, "E1", 10)
+    assert not set(one.seeds) & set(two.seeds)
+    three = bench.claim("robot-1")
+    assert (three.kind, three.iteration, three.parent) == (WorkKind.SEARCH, "I1", "I0")
+
+
+def test_numbers_start_where_the_lab_is() -> None:
+    bench = Bench()
+    bench.baseline()
+    work = next_work(bench.state, "robot-1", START_S, bench.campaign._draw, first_idea=18, first_evaluation=5)
+    assert work.iteration == "I18"
+
+
+def test_a_missing_station_leaves_its_share_to_the_other() -> None:
+    bench = Bench()
+    bench.finish(bench.claim("robot-1"))
+    more = bench.claim("robot-1")
+    assert (more.kind, more.iteration, len(more.seeds)) == (WorkKind.BASELINE, "E1", 10)
+
+
+def test_a_station_whose_ideas_only_think_gets_filler() -> None:
+    bench = Bench()
+    bench.baseline()
+    assert bench.claim("robot-1").kind is WorkKind.SEARCH
+    filler = bench.claim("robot-1")
+    assert (filler.kind, filler.idea, filler.reason) == (WorkKind.REEVALUATE, "I0", "while the researcher thinks")
+    assert not set(filler.seeds) & set(bench.state.known("I0"))
+
+
+def test_a_good_incumbent_is_qualified_and_then_measured_on_fresh_seeds_and_stations() -> None:
+    bench = Bench()
+    bench.baseline(success=True)
+    works = []
+    while (work := bench.claim("robot-1")).kind is WorkKind.REEVALUATE:
+        works.append(work)
+        bench.finish(work, success=True)
+    assert bench.state.rate("I0").n >= 60
+    assert (work.kind, work.pool, work.planned_n, work.draw) == (WorkKind.HELD_OUT, SeedPool.HELD_OUT, 400, 1)
+    assert work.station_seed is not None
+    other = bench.claim("robot-2")
+    assert other.kind is WorkKind.HELD_OUT
+    assert not set(work.seeds) & set(other.seeds)
+
+
+def test_a_held_out_draw_that_passes_solves_the_campaign() -> None:
+    bench = Bench(held_out_n=80, budget_s=6000)
+    bench.baseline(success=True)
+    chunks = 0
+    while (work := bench.claim("robot-1")).kind is not WorkKind.STOP:
+        bench.finish(work, success=True)
+        chunks += work.kind is WorkKind.HELD_OUT
+    assert chunks > 3
+    assert bench.state.solved
+    assert work.reason == "solved: I0 succeeded in 80 of 80 held-out episodes"
+
+
+def test_a_futile_draw_stops_and_the_search_goes_on_with_longer_trials() -> None:
+    bench = Bench(held_out_n=80, budget_s=6000)
+    bench.baseline(success=True)
+    while (work := bench.claim("robot-1")).kind is not WorkKind.HELD_OUT:
+        bench.finish(work, success=True)
+    assert stop_trial(bench.state, work.iteration, bench.campaign.now_s) == ""
+    bench.episodes(work, "I0", work.seeds[:1], SeedPool.HELD_OUT, success=False)
+    assert (
+        stop_trial(bench.state, work.iteration, bench.campaign.now_s)
+        == "held-out draw 1 can no longer pass: 1 failures"
+    )
+    bench.emit("iteration_ended", work.iteration, "robot-1", {"status": "evaluated"})
+    assert bench.claim("robot-1", 200).kind is WorkKind.SEARCH
+    bench.idea("I7")
+    assert trial_plan(bench.state, "I7", "I7", bench.campaign._draw).search_n == 120
+
+
+def test_seeds_of_a_chunk_that_broke_off_are_handed_out_again() -> None:
+    bench = Bench(held_out_n=80, budget_s=6000)
+    bench.baseline(success=True)
+    while (work := bench.claim("robot-1")).kind is not WorkKind.HELD_OUT:
+        bench.finish(work, success=True)
+    bench.episodes(work, "I0", work.seeds[:3], SeedPool.HELD_OUT, success=True)
+    bench.emit("iteration_ended", work.iteration, "robot-1", {"status": "stopped"})
+    again = bench.claim("robot-2")
+    assert again.seeds[: len(work.seeds) - 3] == work.seeds[3:][: len(again.seeds)]
+
+
+def test_the_final_draw_begins_when_the_time_left_is_just_enough_and_stops_running_trials() -> None:
+    bench = Bench()
+    bench.baseline()
+    bench.idea("I1")
+    assert not final_due(bench.state, START_S + 100)
+    assert stop_trial(bench.state, "I1", START_S + 100) == ""
+    assert stop_trial(bench.state, "I1", START_S + 590) == "it is time for the final held-out draw"
+    work = bench.claim("robot-1", 560)
+    assert (work.kind, work.final, work.idea) == (WorkKind.HELD_OUT, True, "I0")
+    assert work.reason.endswith("fresh seeds, final")
+    assert stop_trial(bench.state, "I1", START_S + 561) == "the robots are needed for a held-out draw"
+    assert stop_trial(bench.state, work.iteration, START_S + 561) == ""
+
+
+def test_a_researcher_without_ideas_ends_the_search() -> None:
+    bench = Bench(budget_s=6000)
+    bench.baseline()
+    for number in range(4):
+        bench.emit("work_claimed", f"I{number + 1}", "robot-1", {"kind": "search", "campaign": "C1",
+                   "iteration": f"I{number + 1}", "station": "robot-1", "parent": "I0"})  # fmt: skip
+        assert not final_due(bench.state, bench.campaign.now_s)
+        bench.emit("iteration_ended", f"I{number + 1}", "robot-1", {"status": "no_change"})
+    assert bench.claim("robot-1").final
+
+
+def test_the_final_draw_has_no_futility_stop() -> None:
+    bench = Bench(held_out_n=20)
+    bench.baseline()
+    work = bench.claim("robot-1", 590)
+    bench.finish(work)
+    assert bench.claim("robot-1", 592).kind is WorkKind.HELD_OUT
+
+
+def test_everything_stops_when_the_budget_is_over() -> None:
+    bench = Bench()
+    bench.baseline()
+    work = bench.claim("robot-1", 601)
+    assert (work.kind, work.reason) == (WorkKind.STOP, "the budget of 600 s is used up")
+    assert stop_trial(bench.state, "I0", START_S + 601) == "the budget of 600 s is used up"
+
+
+def test_the_robot_budget_counts_station_time() -> None:
+    bench = Bench(robot_budget_s=50)
+    bench.baseline()
+    assert bench.claim("robot-1").reason == "the robot budget of 50 station seconds is used up"
+
+
+def test_replays_are_never_stopped() -> None:
+    bench = Bench()
+    bench.baseline()
+    assert stop_trial(bench.state, "I0.r1", START_S + 9999) == ""
+
+
+def test_orphaned_work_is_handed_out_again_first() -> None:
+    bench = Bench()
+    bench.baseline()
+    work = bench.claim("robot-1")
+    bench.emit("station_up", station="robot-1")
+    again = bench.claim("robot-1")
+    assert again == work
+
+
+def test_an_offline_idea_whose_parent_was_superseded_is_not_begun() -> None:
+    bench = Bench()
+    bench.baseline()
+    keep(bench, "I1")
+    bench.idea("I2", parent="I0")
+    assert stop_trial(bench.state, "I2", bench.campaign.now_s) == "I0 was superseded by I1 before the trial began"
+    assert trial_plan(bench.state, "I2", "I2", bench.campaign._draw).stale
+
+
+def keep(bench: Bench, name: str, success: bool = True) -> None:
+    """Run a trial of an idea that wins every pair, and judge it."""
+    work = bench.idea(name)
+    plan = trial_plan(bench.state, name, name, bench.campaign._draw)
+    bench.episodes(work, name, plan.search_seeds[:10], SeedPool.SEARCH, success, score=0.8)
+    seeds = bench.campaign._draw(SeedPool.CONFIRM, plan.confirm_n, "confirm", name)
+    bench.episodes(work, name, seeds[:5], SeedPool.CONFIRM, success, score=0.8)
+    bench.episodes(work, plan.incumbent, seeds[:5], SeedPool.CONFIRM, False)
+    bench.emit("judged", name, "robot-1", judge_trial(bench.state, name).model_dump(mode="json"))
+    bench.emit("iteration_ended", name, "robot-1", {"status": "decided"})
+
+
+def test_a_keep_makes_an_incumbent_and_a_fresh_block() -> None:
+    bench = Bench()
+    bench.baseline()
+    old = list(bench.state.search_block)
+    keep(bench, "I1")
+    assert bench.state.incumbent == "I1"
+    assert bench.state.ideas["I1"].decision is Decision.KEEP
+    work = bench.claim("robot-1")
+    assert (work.kind, work.idea, work.reason) == (WorkKind.REEVALUATE, "I1", "new incumbent, fresh seeds")
+    assert not set(work.seeds) & set(old)
+
+
+def test_while_hardly_anything_succeeds_the_block_stays() -> None:
+    bench = Bench()
+    bench.baseline()
+    old = list(bench.state.search_block)
+    keep(bench, "I1", success=False)
+    assert bench.state.incumbent == "I1"
+    assert bench.state.search_block == old
+
+
+def test_a_plan_uses_what_is_known_first_and_can_be_continued() -> None:
+    bench = Bench()
+    bench.baseline()
+    work = bench.idea("I1")
+    plan = trial_plan(bench.state, "I1", "I1", bench.campaign._draw)
+    assert len(plan.search_seeds) == plan.search_n == 20
+    assert all(plan.knows("I0", SeedPool.SEARCH, seed, {}) for seed in plan.search_seeds)
+    assert not plan.knows("I1", SeedPool.SEARCH, plan.search_seeds[0], {})
+    bench.episodes(work, "I1", plan.search_seeds[:4], SeedPool.SEARCH, True)
+    again = trial_plan(bench.state, "I1", "I1", bench.campaign._draw)
+    assert again.search_seeds == plan.search_seeds
+    assert len(again.pairs({})) == 4
+    assert type(again).model_validate_json(again.model_dump_json()) == again
+
+
+def test_on_stations_that_differ_only_their_own_results_are_paired() -> None:
+    bench = Bench(profile="real")
+    bench.baseline()
+    bench.idea("I1", station="robot-2")
+    plan = trial_plan(bench.state, "I1", "I1", bench.campaign._draw)
+    assert len(plan.known["I0"]) == 10
+    assert [seed in plan.known["I0"] for seed in plan.search_seeds] == [True] * 10 + [False] * 10
+
+
+def test_a_trial_that_began_against_a_former_incumbent_is_compared_with_both() -> None:
+    bench = Bench()
+    bench.baseline()
+    work = bench.idea("I2", station="robot-2")
+    plan = trial_plan(bench.state, "I2", "I2", bench.campaign._draw)
+    bench.episodes(work, "I2", plan.search_seeds[:10], SeedPool.SEARCH, False, score=0.6)
+    keep(bench, "I1")
+    judgement = judge_trial(bench.state, "I2")
+    assert judgement.decision is Decision.INCONCLUSIVE
+    assert judgement.beats_parent
+    assert judgement.against == "I0"
+
+
+def test_unknown_ideas_are_named() -> None:
+    bench = Bench()
+    with pytest.raises(UsageError, match="unknown idea 'I9'; there are: I0"):
+        trial_plan(bench.state, "I9", "I9", bench.campaign._draw)
+    with pytest.raises(UsageError, match="unknown idea 'I9'"):
+        judge_trial(bench.state, "I9")
+
+
+def test_a_draw_passes_only_when_complete() -> None:
+    held = HeldOutDraw(1, "I1", 100, 0.95)
+    held.claim(Work(kind=WorkKind.HELD_OUT, campaign="C1", iteration="E1", seeds=tuple(range(100))))
+    good = Result(outcome=Outcome.SUCCESS, score=1, steps=9)
+    for seed in range(99):
+        held.add(seed, good)
+    assert held.rate.wilson_low > 0.95
+    assert not held.passed
+    held.add(99, Result(outcome=Outcome.UNSCORED, score=0, steps=1))
+    assert (held.complete, held.unscored) == (False, 1)
+    held.end("E1")
+    assert held.missing == (99,)
+    held.add(99, good)
+    assert held.passed
+    assert not held.open
+
+
+def test_a_draw_is_futile_one_failure_after_the_last_allowed() -> None:
+    held = HeldOutDraw(1, "I1", 400, 0.95)
+    for seed in range(max_failures(400, 0.95)):
+        held.add(seed, Result(outcome=Outcome.FAILURE, score=0, steps=9))
+    assert held.open
+    held.add(399, Result(outcome=Outcome.FAILURE, score=0, steps=9))
+    assert held.futile
+    assert not held.open

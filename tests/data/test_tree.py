@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+from data.tree import Node, draw_svg, draw_text
+
+
+def node(idea: str, parent: str | None, word: str, told: str = "", inspired_by: tuple[str, ...] = ()) -> Node:
+    return Node(idea=idea, parent=parent, inspired_by=inspired_by, told=told or f"try {idea}", word=word, result="3/10")
+
+
+IDEAS = [
+    node("I0", None, "keep", "where the search starts"),
+    node("I1", "I0", "revert"),
+    node("I2", "I0", "keep"),
+    node("I3", "I2", "inconclusive"),
+    node("I4", "I2", "keep", inspired_by=("I3",)),
+    node("I5", "I3", "crashed"),
+]
+
+
+def test_the_text_tree_runs_down_its_trunk() -> None:
+    assert draw_text(IDEAS).splitlines() == [
+        "● I0  where the search starts  [keep, 3/10]",
+        "├─ ✗ I1  try I1  [revert, 3/10]",
+        "● I2  try I2  [keep, 3/10]",
+        "├─ ○ I3  try I3  [inconclusive, 3/10]",
+        "│  └─ · I5  try I5  [crashed, 3/10]",
+        "● I4  try I4  [keep, 3/10]  ⇠ I3",
+    ]
+
+
+def test_an_empty_tree_says_so() -> None:
+    assert draw_text([]) == "no ideas yet"
+
+
+def test_the_drawing_has_every_idea_and_its_edges() -> None:
+    root = ET.fromstring(draw_svg(IDEAS))
+    tips = [title.text or "" for title in root.iter("title")]
+    assert [tip.split(":")[0] for tip in tips] == [idea.idea for idea in IDEAS]
+    classes = [element.get("class") for element in root]
+    assert classes.count("edge trunk-edge") == 2
+    assert classes.count("edge inspired") == 1
+    assert classes.count("edge") == 3
+
+
+def test_no_two_ideas_stand_in_one_place() -> None:
+    many = [*IDEAS, *(node(f"I{n}", "I4", "revert") for n in range(10, 60)), node("I99", "I0", "keep")]
+    root = ET.fromstring(draw_svg(many))
+    places = [(circle.get("cx"), circle.get("cy")) for circle in root.iter("circle")]
+    assert len(set(places)) == len(many)
+
+
+def test_hypotheses_are_escaped() -> None:
+    root = ET.fromstring(draw_svg([node("I0", None, "keep", "a < b & c")]))
+    assert any("a < b & c" in (title.text or "") for title in root.iter("title"))
+
+
+def test_two_roots_are_both_drawn() -> None:
+    text = draw_text([node("I0", None, "keep"), node("I7", None, "keep"), node("I8", "I7", "revert")])
+    assert [line[2:4] for line in text.splitlines() if line.startswith("●")] == ["I0", "I7"]
