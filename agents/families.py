@@ -15,7 +15,7 @@ from agents.history import PENDING_FAILURES, worth
 from nightlab.records import IdeaSummary, Passage
 
 LITERATURE_WEIGHT = 0.5
-FAILURE_FAVOUR = 2.0
+FAILURE_FAVOUR = 3.0
 """How much more a family is tried if all failures speak for it: 1 + this."""
 
 FAILURE_FAMILIES: Mapping[str, tuple[str, ...]] = {
@@ -29,6 +29,7 @@ FAILURE_FAMILIES: Mapping[str, tuple[str, ...]] = {
     "not_held": ("precision", "latency"),
     "sensors_disagree": ("estimation",),
     "policy_fault": ("robustness",),
+    "out_of_time": ("latency", "tracking", "planning"),
 }
 """Families that a kind of failure speaks for; the same for every environment."""
 

@@ -27,7 +27,7 @@ FAILURE_WORDS: Mapping[str, str] = {
     "near_miss": "precision fine small slow final accuracy tolerance",
     "hidden": "camera occlusion view visible",
     "pushed_away": "overshoot speed limit slow gentle",
-    "timeout": "time speed faster plan lookahead chunk",
+    "out_of_time": "time speed faster plan lookahead chunk",
     "policy_fault": "robust exception fallback",
 }
 """What a reader would search for after each kind of failure; unknown kinds are searched by their own name."""

@@ -32,6 +32,9 @@ ADOPT_CHANCE = 0.9
 UNTRIED_FOR_FULL_SHARE = 4
 """With at least this many open swaps the structural share is at its largest."""
 
+ABLE, SLOW = 0.4, 0.65
+"""An incumbent with this success rate that takes this share of the time limit on average is short of time."""
+
 Kind = Literal["adopt", "swap", "knob", "pair"]
 
 
@@ -66,7 +69,7 @@ class OfflineResearcher:
             catalogue.families,
             history.ideas,
             passages=context.passages,
-            failures=context.failure_histogram,
+            failures={**context.failure_histogram, **_pressure(context)},
             relevance=history.relevance,
         )
         move, kind = self._choose(history, families, context)
@@ -128,14 +131,28 @@ class OfflineResearcher:
         )
 
 
+def _pressure(context: ProposalContext) -> dict[str, int]:
+    """`out_of_time` with the weight of all failures together, where the incumbent succeeds but takes most of the time.
+
+    The time limit is not told; the longest mean of an idea that never succeeded stands for it.
+    """
+    incumbent = next((idea for idea in context.ideas if idea.idea == context.incumbent), None)
+    limit = max((idea.mean_steps or 0.0 for idea in context.ideas if idea.n and not idea.successes), default=0.0)
+    if incumbent is None or not limit or incumbent.successes < ABLE * incumbent.n:
+        return {}
+    if (incumbent.mean_steps or 0.0) < SLOW * limit:
+        return {}
+    return {"out_of_time": max(1, sum(context.failure_histogram.values()))}
+
+
 def structural_share(history: History) -> float:
     """Chance of a structural move: falls with the modules still open and with the incumbent's success.
 
-    From .95 (nothing succeeds yet: numbers of a wrong structure say little) over .8 at half success to .55 at full
+    From .95 (nothing succeeds yet: numbers of a wrong structure say little) over .8 at half success to .65 at full
     success, times the open swaps' weight up to `UNTRIED_FOR_FULL_SHARE`; never below .2.
     """
     open_weight = sum(moves.open_swaps(history).values())
-    most = 0.95 - 0.3 * history.success if history.success < 0.5 else 0.8 - 0.5 * (history.success - 0.5)
+    most = 0.95 - 0.3 * history.success if history.success < 0.5 else 0.8 - 0.3 * (history.success - 0.5)
     return max(0.2, most * min(1.0, open_weight / UNTRIED_FOR_FULL_SHARE))
 
 
