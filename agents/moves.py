@@ -17,6 +17,8 @@ from agents.history import Attempt, History, adoptable, swaps
 from agents.recipe import Recipe
 from nightlab.seeding import derive
 
+TUNING = "tuning"
+"""The family of numeric proposals; not part of Thompson sampling over structures."""
 NO_GAIN_WEIGHT = 0.4
 """Weight of a module that made no difference beside other modules, next to an untried one."""
 HARM_WEIGHT = 0.15
@@ -135,4 +137,4 @@ def knob_moves(history: History, families: Families, rng: random.Random, tries: 
         slot, _ = history.incumbent.knobs(history.catalogue)[name]
         for _ in range(tries):
             value = knobs.suggest(history, name, rng.getrandbits(31))
-            yield Move(history.incumbent.tuned(name, value), "tuning", {"knob": name, "value": value, "slot_of": slot})
+            yield Move(history.incumbent.tuned(name, value), TUNING, {"knob": name, "value": value, "slot_of": slot})

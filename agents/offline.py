@@ -25,8 +25,6 @@ from agents.workspace import WorkspaceError, diff, read_text, snapshot, write_te
 from nightlab.records import Passage, Proposal, ProposalContext, ProposalStatus, Usage
 from nightlab.seeding import derive
 
-TUNING = "tuning"
-"""The family of numeric proposals; not part of Thompson sampling over structures."""
 ADOPT_CHANCE = 0.9
 """Chance to adopt a peer's gain at once when there is one."""
 UNTRIED_FOR_FULL_SHARE = 4
