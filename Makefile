@@ -11,13 +11,13 @@ READY := .venv/.nightlab-ready
 .PHONY: demo test test-slow lint format lock proto system clean
 
 demo: $(READY)  ## Two simulated stations take Push-T from failing to solved; ends with a report
-	$(BIN)/nightlab run push_t --stations 2 --researcher offline --profile nominal --budget 10m --lab lab --fresh
+	$(BIN)/nightlab run push_t --stations 2 --researcher offline --profile nominal --speed 16 --budget 11m --lab lab
 
 test: $(READY)  ## Everything that must hold, in under 10 minutes on 2 cores
-	$(BIN)/pytest -q -m "not slow" tests
+	$(BIN)/python -m pytest -q -m "not slow" tests
 
 test-slow: $(READY)  ## What takes longer: whole campaigns, kill -9 of every process
-	$(BIN)/pytest -q -m slow tests
+	$(BIN)/python -m pytest -q -m slow tests
 
 lint: $(READY)  ## Style, types and the one-way imports between rooms
 	$(BIN)/ruff check .
@@ -37,6 +37,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m uv pip sync -q --require-hashes --python $(BIN)/python requirements.lock
 	$(BIN)/python -m uv pip install -q --no-deps --no-build-isolation --python $(BIN)/python -e .
 	$(BIN)/python -m compileall -q agents commands data environments flows nightlab policies robots tasks
+	$(BIN)/python -m compileall -q -j 2 .venv/lib/python3*/site-packages >/dev/null 2>&1 || true
 	$(BIN)/python -m commands.prefect_database >/dev/null
 	touch $(READY)
 

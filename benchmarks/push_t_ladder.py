@@ -31,8 +31,8 @@ HELD: Final = 5
 LIVE_COVERAGE: Final = 0.955
 TRUE_COVERAGE: Final = 0.95
 BASELINE: Final = {
-    "sense": "sense_raw", "choose": "choose_through_centre", "route": "route_straight", "drive": "drive_jump",
-    "endgame": "endgame_none", "pause": "pause_none", "recover": "recover_none",
+    "sense": "sense_raw", "choose": "choose_through_centre", "route": "route_rim", "drive": "drive_stop",
+    "endgame": "endgame_none", "pause": "pause_long", "recover": "recover_none",
 }  # fmt: skip
 
 

@@ -162,7 +162,14 @@ async def evaluate_policy(
             processes.append(await _spawn(argv, room / f"{name}.log"))
             waiting.append(room / f"{name}.json")
         ready = room / "verifier.json"
-        argv = ["-m", "environments.verifier_process", "--socket", str(room / "verifier.sock"), "--ready-file", str(ready)]
+        argv = [
+            "-m",
+            "environments.verifier_process",
+            "--socket",
+            str(room / "verifier.sock"),
+            "--ready-file",
+            str(ready),
+        ]
         processes.append(await _spawn(argv, room / "verifier.log"))
         await _ready([*waiting, ready], processes, room)
         sinks = [MemorySink() for _ in names]
@@ -197,7 +204,9 @@ async def evaluate_policy(
 async def _spawn(argv: list[str], log: Path) -> asyncio.subprocess.Process:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with log.open("wb") as stream:
-        return await asyncio.create_subprocess_exec(sys.executable, *argv, stdout=stream, stderr=stream, env=environment)
+        return await asyncio.create_subprocess_exec(
+            sys.executable, *argv, stdout=stream, stderr=stream, env=environment
+        )
 
 
 async def _ready(files: list[Path], processes: list[asyncio.subprocess.Process], room: Path) -> None:
@@ -206,7 +215,9 @@ async def _ready(files: list[Path], processes: list[asyncio.subprocess.Process],
         dead = [process for process in processes if process.returncode is not None]
         if dead or time.monotonic() > deadline:
             logs = "\n".join(f"{log.name}: {log.read_text()[-600:]}" for log in sorted(room.glob("*.log")))
-            raise ServiceError(f"stations or verifier did not start within {READY_S:.0f} s; see: nightlab doctor\n{logs}")
+            raise ServiceError(
+                f"stations or verifier did not start within {READY_S:.0f} s; see: nightlab doctor\n{logs}"
+            )
         await asyncio.sleep(0.05)
 
 

@@ -81,7 +81,10 @@ class LiveView:
             case "iteration_ended" if event.data.get("status") in (
                 IterationStatus.CRASHED, IterationStatus.REJECTED, IterationStatus.INVALID
             ):  # fmt: skip
-                return Text(f"{event.iteration:>5} {event.data['status'].upper()}: {event.data.get('detail', '')[:160]}", style="red")
+                return Text(
+                    f"{event.iteration:>5} {event.data['status'].upper()}: {event.data.get('detail', '')[:160]}",
+                    style="red",
+                )
             case "campaign_ended":
                 return Text(str(event.data.get("reason", "")), style="bold")
             case _:
@@ -90,7 +93,9 @@ class LiveView:
     def _status_line(self) -> str:
         rate = self.state.rate(self.state.incumbent)
         left = max(0.0, self.state.deadline_wall_s - time.time())
-        doing = ", ".join(f"{work.work.station} {work.work.iteration} {work.stage or 'claimed'}" for work in self.state.running)
+        doing = ", ".join(
+            f"{work.work.station} {work.work.iteration} {work.stage or 'claimed'}" for work in self.state.running
+        )
         return (
             f"{self.state.episodes} episodes; incumbent {self.state.incumbent} {_rate(rate)}; "
             f"{_held_out(self.state)}robots busy {_share(utilisation_now(self.state))}; {left:.0f} s left; {doing}"
@@ -100,11 +105,22 @@ class LiveView:
         state, spec = self.state, self.state.spec
         elapsed = max(0.0, time.time() - state.started_s) if state.started_s else 0.0
         head = Table.grid(padding=(0, 2))
-        head.add_row("goal", f"[bold]{spec.environment}[/] on {spec.profile}, {spec.stations} stations at {spec.speed:g}× real time")
-        head.add_row("incumbent", f"[bold]{state.incumbent}[/]  success {_rate(state.rate(state.incumbent))}  {_held_out(state)}")
-        head.add_row("robots busy", f"{_share(utilisation_now(state))} of the time   {state.episodes} episodes   {state.unscored} unscored")
+        head.add_row(
+            "goal",
+            f"[bold]{spec.environment}[/] on {spec.profile}, {spec.stations} stations at {spec.speed:g}× real time",
+        )
+        head.add_row(
+            "incumbent", f"[bold]{state.incumbent}[/]  success {_rate(state.rate(state.incumbent))}  {_held_out(state)}"
+        )
+        head.add_row(
+            "robots busy",
+            f"{_share(utilisation_now(state))} of the time   {state.episodes} episodes   {state.unscored} unscored",
+        )
         budget = Table.grid(padding=(0, 1))
-        budget.add_row(ProgressBar(total=spec.budget_s, completed=min(elapsed, spec.budget_s), width=30), f"{elapsed:.0f} / {spec.budget_s:.0f} s")
+        budget.add_row(
+            ProgressBar(total=spec.budget_s, completed=min(elapsed, spec.budget_s), width=30),
+            f"{elapsed:.0f} / {spec.budget_s:.0f} s",
+        )
         head.add_row("budget", budget)
         head.add_row("Prefect UI", f"[link={self.ui_url}]{self.ui_url}[/]")
         table = Table(box=None, padding=(0, 2), header_style="dim")

@@ -16,7 +16,9 @@ STAGES = ("propose", "train", "deploy", "rollout")
 
 def replay(
     iteration: Annotated[str, typer.Argument(help="Iteration, e.g. I17")],
-    from_stage: Annotated[str, typer.Option("--from", help="First stage to execute: propose, train, deploy or rollout")] = "rollout",
+    from_stage: Annotated[
+        str, typer.Option("--from", help="First stage to execute: propose, train, deploy or rollout")
+    ] = "rollout",
     lab: Annotated[Path, typer.Option(help="Lab directory")] = Path("lab"),
     station: Annotated[str, typer.Option(help="Robot; default: the one that ran it")] = "",
     edit: Annotated[Path | None, typer.Option(help="Directory with mended files; only with --from propose")] = None,
@@ -26,7 +28,9 @@ def replay(
     if from_stage not in STAGES:
         raise UsageError.unknown("stage", from_stage, STAGES, f"nightlab replay {iteration} --from rollout")
     if edit is not None and (from_stage != "propose" or not edit.is_dir()):
-        raise UsageError(f"--edit {edit}: give a directory with the mended policy.py or train.py, together with --from propose")
+        raise UsageError(
+            f"--edit {edit}: give a directory with the mended policy.py or train.py, together with --from propose"
+        )
     asyncio.run(_replay(lab, iteration, from_stage, station, edit, as_json=as_json))
 
 
@@ -50,9 +54,7 @@ async def _replay(
     was_running = start_lab(lab.path, say=say)
     try:
         adopt(service_environment(lab.path, state_api_url(lab)))
-        from prefect.client.orchestration import get_client
-
-        from commands.deployments import start_run
+        from commands.prefect_api import run_state, start_run
 
         robot = station or known[iteration].station
         parameters = {
@@ -60,14 +62,10 @@ async def _replay(
             "edit": str(edit.resolve()) if edit else None,
         }  # fmt: skip
         run_id = await start_run(f"replay/{robot}", parameters)
-        async with get_client() as client:
-            while True:
-                flow_run = await client.read_flow_run(run_id)
-                if flow_run.state is not None and flow_run.state.is_final():
-                    break
-                await asyncio.sleep(0.5)
-        if not flow_run.state.is_completed():
-            raise ServiceError(f"the replay ended {flow_run.state.name}: {flow_run.state.message}. See run/logs/fleet.log of the lab")
+        while not (state := await run_state(run_id)).final:
+            await asyncio.sleep(0.5)
+        if not state.completed:
+            raise ServiceError(f"the replay ended {state.name}: {state.message}. See run/logs/fleet.log of the lab")
         keeper = KeeperClient(lab.keeper_socket)
         await keeper.flush(300.0)
         await keeper.close()
@@ -96,7 +94,11 @@ def outcome(lab: Any, iteration: str) -> dict[str, Any]:
     again = started[-1].iteration if started else f"{iteration}.r?"
     episodes = [EpisodeRecord.model_validate(event.data) for event in reader.events(kind="episode")]
     scored = [record for record in episodes if record.verdict.outcome is not Outcome.UNSCORED]
-    first = {(record.key.pool, record.key.seed): record for record in scored if record.key.iteration == iteration and record.key.idea == iteration.split(".")[0]}  # noqa: E501
+    first = {
+        (record.key.pool, record.key.seed): record
+        for record in scored
+        if record.key.iteration == iteration and record.key.idea == iteration.split(".")[0]
+    }
     mine = {(record.key.pool, record.key.seed): record for record in scored if record.key.iteration == again}
     both = [key for key in mine if key in first]
     stages = [event.data["stage"] for event in reader.events(kind="stage_started") if event.iteration == again]

@@ -126,7 +126,9 @@ def open_lab(path: Path, spec: CampaignSpec) -> Lab:
 
 def _describe(config: LabConfig) -> str:
     first = config.stations[0]
-    return f"{len(config.stations)} × {first.world}/{first.profile} at {first.speed:g}×, seed {first.station_seed // 1000}"
+    return (
+        f"{len(config.stations)} × {first.world}/{first.profile} at {first.speed:g}×, seed {first.station_seed // 1000}"
+    )
 
 
 def unfinished(lab: Lab) -> CampaignSpec | None:
@@ -185,13 +187,14 @@ async def _campaign(lab: Lab, spec: CampaignSpec, ui_url: str, console: Console)
     from commands.live import LiveView
 
     adopt(service_environment(lab.path, state_api_url(lab)))
-    from commands.deployments import start_run
+    from commands.prefect_api import live_runs, start_run
     from data.keeper_client import KeeperClient
 
     keeper = KeeperClient(lab.keeper_socket)
     spec = await keeper.start_campaign(spec)
     await keeper.close()
-    run_id = await start_run("campaign/campaign", {"spec": spec.model_dump(mode="json")})
+    running = await live_runs("campaign")
+    run_id = running[0] if running else await start_run("campaign/campaign", {"spec": spec.model_dump(mode="json")})
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
@@ -206,22 +209,22 @@ async def _campaign(lab: Lab, spec: CampaignSpec, ui_url: str, console: Console)
                 checked_s = time.monotonic()
                 await _still_running(run_id, lab)
             await asyncio.sleep(0.25)
-    raise LabError(f"stopped by a signal; nothing is lost. Continue with the same command, or see: nightlab status --lab {lab.path}")
+    raise LabError(
+        f"stopped by a signal; nothing is lost. Continue with the same command, or see: nightlab status --lab {lab.path}"
+    )
 
 
 async def _still_running(run_id: Any, lab: Lab) -> None:
     """Raise if the campaign's flow run ended without an end in the ledger."""
-    import httpx
-    from prefect.client.orchestration import get_client
+    from commands.prefect_api import run_state
 
     try:
-        async with get_client() as client:
-            flow_run = await client.read_flow_run(run_id)
-    except (httpx.HTTPError, OSError):
+        state = await run_state(run_id)
+    except ServiceError:
         return  # the supervisor restarts the server
-    if flow_run.state is not None and flow_run.state.is_final() and unfinished(lab) is not None:
+    if state.final and unfinished(lab) is not None:
         raise ServiceError(
-            f"the campaign's flow run ended {flow_run.state.name}: {flow_run.state.message}. See run/logs/fleet.log of the lab; "
+            f"the campaign's flow run ended {state.name}: {state.message}. See run/logs/fleet.log of the lab; "
             "nothing is lost: run the same command again to continue"
         )
 
@@ -244,7 +247,10 @@ def _tell(console: Console, lab: Path, page: Path, result: dict[str, Any], wall_
         f"robots    busy {_percent(result['mru'])} of the time; {result['episodes']} episodes; all took {wall_s:.0f} s"
     )
     console.print(f"report    {page}", soft_wrap=True)
-    console.print(f"again     nightlab report --lab {lab}   ·   nightlab tree --lab {lab}   ·   Prefect UI: nightlab up --lab {lab}", soft_wrap=True)
+    console.print(
+        f"again     nightlab report --lab {lab}   ·   nightlab tree --lab {lab}   ·   Prefect UI: nightlab up --lab {lab}",
+        soft_wrap=True,
+    )
 
 
 def _percent(value: float | None) -> str:

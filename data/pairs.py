@@ -58,16 +58,16 @@ class Level(IntEnum):
 def compare(pair: Pair) -> tuple[int, Level]:
     """Lexicographic comparison: (sign, level); sign is +1 if the candidate is better, -1 if worse, 0 for a tie.
 
-    First success; then the verifier's score (a difference above `SCORE_MARGIN`); then, only if both succeeded, the
-    number of steps (a difference above `STEPS_MARGIN` of the longer episode; fewer is better).
+    First success. If both failed, the verifier's score tells who came nearer (a difference above `SCORE_MARGIN`). If both
+    succeeded, the number of steps tells who was faster (a difference above `STEPS_MARGIN` of the longer episode).
     """
     ours, theirs = pair.candidate, pair.incumbent
     succeeded = ours.outcome is Outcome.SUCCESS, theirs.outcome is Outcome.SUCCESS
     if succeeded[0] != succeeded[1]:
         return (1 if succeeded[0] else -1), Level.SUCCESS
-    if abs(ours.score - theirs.score) > SCORE_MARGIN:
+    if not succeeded[0] and abs(ours.score - theirs.score) > SCORE_MARGIN:
         return (1 if ours.score > theirs.score else -1), Level.SCORE
-    if all(succeeded) and abs(ours.steps - theirs.steps) > STEPS_MARGIN * max(ours.steps, theirs.steps):
+    if succeeded[0] and abs(ours.steps - theirs.steps) > STEPS_MARGIN * max(ours.steps, theirs.steps):
         return (1 if ours.steps < theirs.steps else -1), Level.STEPS
     return 0, Level.TIE
 

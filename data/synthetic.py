@@ -14,7 +14,8 @@ from typing import Any
 
 from data.campaign_state import CampaignState
 from data.judge import ConfirmVerdict, SearchVerdict
-from data.schedule import DEFAULTS, ScheduleSettings, TrialPlan, judge_trial, next_work, stop_trial, trial_plan
+from data.pacing import DEFAULTS, ScheduleSettings
+from data.schedule import TrialPlan, judge_trial, next_work, stop_trial, trial_plan
 from data.synthetic_model import RandomResearcher, Recipe
 from nightlab.records import (
     CampaignSpec,
@@ -84,7 +85,8 @@ class SyntheticCampaign:
         self.state = CampaignState(spec=self.spec)
         self.rng = random.Random(self.seed)
         self.researcher = RandomResearcher(self.rng, self.insight)
-        self.recipes = {"I0": Recipe()}
+        self.recipes: dict[str, Any] = {"I0": Recipe()}
+        self.researcher.tried.add(Recipe().text())
         self.now_s = START_S
         self._queue: list[tuple[float, int, Process]] = []
         self._order = count()
@@ -95,7 +97,7 @@ class SyntheticCampaign:
     def run(self) -> list[Event]:
         """Simulate until every station flow has stopped."""
         self._emit("campaign_started", data=self.spec.model_dump(mode="json"))
-        first = Proposal(status=ProposalStatus.OK, researcher="template", modules=self.recipes["I0"].modules)
+        first = Proposal(status=ProposalStatus.OK, researcher="template", modules=self.template_modules())
         self._commit("I0", None, first)
         for number in range(1, self.spec.stations + 1):
             robot = f"robot-{number}"
@@ -108,6 +110,40 @@ class SyntheticCampaign:
             self._resume(process)
         self._emit("campaign_ended", data={"reason": self.state.stop_reason(self.now_s)})
         return self.events
+
+    # What may be replaced by the real thing ----------------------------------------------------------------------
+
+    def think(self, work: Work) -> tuple[Any, Proposal] | None:
+        """The researcher's next idea on `work.parent`: its recipe and the proposal; None if there is none."""
+        recipe, told, mutation = self.researcher.propose(self.recipes[work.parent])
+        if not mutation:
+            return None
+        proposal = Proposal(
+            status=ProposalStatus.OK,
+            researcher="offline",
+            hypothesis=told,
+            falsified_if="it does not win on paired seeds",
+            family=str(mutation.get("slot", "knob")),
+            mutation=dict(mutation),
+            modules=recipe.modules,
+            parents=(work.parent,),
+            sources=("mason2001",) if self.rng.random() < 0.3 else (),
+        )
+        return recipe, proposal
+
+    def template_modules(self) -> dict[str, str]:
+        """The template's module per slot."""
+        modules: dict[str, str] = self.recipes["I0"].modules
+        return modules
+
+    def forget(self, idea: str) -> None:
+        """An idea was dropped before its trial: it may be proposed again."""
+        self.researcher.tried.discard(self.recipes[idea].text())
+
+    def play(self, idea: str, seed: int, station: str) -> tuple[Outcome, float, int, str]:
+        """One episode: outcome, score, steps and the verifier's word."""
+        result: tuple[Outcome, float, int, str] = self.recipes[idea].run(seed, self.gives_up_at)
+        return result
 
     # The clock ---------------------------------------------------------------------------------------------------
 
@@ -161,24 +197,12 @@ class SyntheticCampaign:
     def _search(self, work: Work) -> Process:
         name = work.iteration
         yield from self._stage(work, "propose", self.costs.think_s * self.rng.lognormvariate(0, 0.3))
-        recipe, told, mutation = self.researcher.propose(self.recipes[work.parent])
-        self.recipes[name] = recipe
-        usage = Usage(input_tokens=0, output_tokens=0, source="offline")
-        self._emit("usage", name, work.station, usage.model_dump(mode="json"))
-        if not mutation:
+        found = self.think(work)
+        self._emit("usage", name, work.station, Usage(input_tokens=0, output_tokens=0).model_dump(mode="json"))
+        if found is None:
             self._end(work, IterationStatus.NO_CHANGE)
             return
-        proposal = Proposal(
-            status=ProposalStatus.OK,
-            researcher="offline",
-            hypothesis=told,
-            falsified_if="it does not win on paired seeds",
-            family=str(mutation.get("slot", "knob")),
-            mutation=dict(mutation),
-            modules=recipe.modules,
-            parents=(work.parent,),
-            sources=("mason2001",) if self.rng.random() < 0.3 else (),
-        )
+        self.recipes[name], proposal = found
         self._commit(name, work.parent, proposal, work.station)
         yield from self._stage(work, "train", self.costs.train_s)
         yield from self._stage(work, "deploy", self.costs.deploy_s)
@@ -186,7 +210,7 @@ class SyntheticCampaign:
         yield work.station
         if self.skip_stale and self._plan(work).stale:
             yield f"-{work.station}"
-            self.researcher.tried.discard(recipe.text())
+            self.forget(name)
             self._end(work, IterationStatus.STOPPED)
             return
         yield self.costs.start_s
@@ -229,7 +253,7 @@ class SyntheticCampaign:
                 yield from self._episode(work, idea, pool, seed)
 
     def _episode(self, work: Work, idea: str, pool: SeedPool, seed: int) -> Process:
-        outcome, score, steps, word = self.recipes[idea].run(seed, self.gives_up_at)
+        outcome, score, steps, word = self.play(idea, seed, work.station)
         attempt = 0
         if self.rng.random() < self.unscored_share:
             yield self._record(work, idea, pool, seed, 0, (Outcome.UNSCORED, 0.0, 40, "frozen camera"))
@@ -271,7 +295,6 @@ class SyntheticCampaign:
         self._emit("stage_finished", work.iteration, work.station, {"stage": stage, "wall_s": takes_s})
 
     def _commit(self, name: str, parent: str | None, proposal: Proposal, station: str = "") -> None:
-        self.researcher.tried.add(self.recipes[name].text())
         idea = Idea(
             idea=name,
             commit=f"{abs(hash(name)):040x}"[:40],

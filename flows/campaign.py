@@ -33,7 +33,9 @@ async def campaign(spec: CampaignSpec) -> dict[str, Any]:
     lab = LabContext.here()
     spec = await lab.keeper.start_campaign(spec)
     name = spec.campaign
-    progress = await acreate_progress_artifact(progress=0.0, key=f"budget-{name}".lower(), description="wall budget used, %")
+    progress = await acreate_progress_artifact(
+        progress=0.0, key=f"budget-{name}".lower(), description="wall budget used, %"
+    )
     watcher = asyncio.create_task(_watch(lab, name, progress))
     try:
         await asyncio.gather(*(_serve(name, f"robot-{number}") for number in range(1, spec.stations + 1)))
@@ -42,7 +44,9 @@ async def campaign(spec: CampaignSpec) -> dict[str, Any]:
     state = lab.state(name)
     await lab.note("campaign_ended", f"{name}:ended", campaign=name, reason=state.stop_reason())
     state = lab.state(name)
-    await acreate_markdown_artifact(key=f"report-{name}".lower(), markdown=_markdown(state), description=f"{name} in short")
+    await acreate_markdown_artifact(
+        key=f"report-{name}".lower(), markdown=_markdown(state), description=f"{name} in short"
+    )
     return {"campaign": name, "incumbent": state.incumbent, "solved": state.solved, "reason": state.stop_reason()}
 
 

@@ -40,7 +40,8 @@ async def iteration(campaign: str, station: str, work: Work | None = None) -> di
             return await _search(lab, work)
         return await _evaluate(work)
     except TamperError as error:
-        await lab.note("tamper", f"{campaign}:{work.iteration}:tamper", campaign=campaign, iteration=work.iteration, reason=str(error))  # fmt: skip
+        where = {"campaign": campaign, "iteration": work.iteration, "station": station}
+        await lab.note("tamper", f"{campaign}:{work.iteration}:tamper", **where, reason=str(error))
         return await _end(lab, work, IterationStatus.INVALID, str(error))
     except Exception as error:
         await _end(lab, work, IterationStatus.CRASHED, f"{type(error).__name__}: {error}"[:1000])

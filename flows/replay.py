@@ -55,13 +55,23 @@ async def replay(
     checkpoint = await train(**stage_of("train"), idea=idea)
     deployed = await deploy(**stage_of("deploy"), idea=idea, checkpoint=checkpoint)
     if deployed["problems"]:
-        await lab.keeper.end_iteration(campaign, again.iteration, IterationStatus.REJECTED, "; ".join(deployed["problems"]))
-        return {"iteration": again.iteration, "status": IterationStatus.REJECTED.value, "problems": deployed["problems"]}
+        await lab.keeper.end_iteration(
+            campaign, again.iteration, IterationStatus.REJECTED, "; ".join(deployed["problems"])
+        )
+        return {
+            "iteration": again.iteration,
+            "status": IterationStatus.REJECTED.value,
+            "problems": deployed["problems"],
+        }
     pool = again.pool or SeedPool.SEARCH
     await rollout(
-        **who, idea=idea, checkpoint=checkpoint, pool=pool.value, seeds=list(again.seeds), station_seed=again.station_seed
+        **who,
+        idea=idea,
+        checkpoint=checkpoint,
+        pool=pool.value,
+        seeds=list(again.seeds),
+        station_seed=again.station_seed,
     )
     audit = await verify(**who)
     result: dict[str, Any] = await summarize(**who, decide=False, audit=audit)
     return {"iteration": again.iteration, "idea": idea, **result}
-

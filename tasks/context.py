@@ -34,7 +34,9 @@ class LabContext:
         """The lab named by `NIGHTLAB_LAB`."""
         path = os.environ.get("NIGHTLAB_LAB")
         if not path:
-            raise LabError("NIGHTLAB_LAB is not set; flows run inside a lab's fleet. Start it with: nightlab up --lab DIR")
+            raise LabError(
+                "NIGHTLAB_LAB is not set; flows run inside a lab's fleet. Start it with: nightlab up --lab DIR"
+            )
         lab = Lab.open(Path(path))
         return cls(lab, KeeperClient(lab.keeper_socket), LedgerReader(lab.ledger_path))
 

@@ -40,4 +40,6 @@ async def deploy(
 def _legal(spec: StationSpec) -> list[Values]:
     """Observations inside the spec's bounds, for a lab that has recorded none yet."""
     generator = np.random.default_rng(0)
-    return [{channel.key: generator.uniform(channel.low, channel.high) for channel in spec.observations} for _ in range(3)]
+    return [
+        {channel.key: generator.uniform(channel.low, channel.high) for channel in spec.observations} for _ in range(3)
+    ]

@@ -120,4 +120,3 @@ async def _act(
                 return EpisodeEnd.HELD
             if result.truncated:
                 return EpisodeEnd.MAX_STEPS
-

@@ -8,7 +8,10 @@ from agents.literature import Literature
 from tasks.context import LabContext
 from tasks.stage import stage
 
-GOALS = {"push_t": "push the T block onto its goal with a single pusher", "pin_insertion": "insert a pin into a tight hole"}
+GOALS = {
+    "push_t": "push the T block onto its goal with a single pusher",
+    "pin_insertion": "insert a pin into a tight hole",
+}
 """What the researcher is told to solve, per environment; an unknown environment's goal is its name."""
 
 

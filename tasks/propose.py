@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agents import make_researcher
+from nightlab.errors import UsageError
 from nightlab.records import CampaignSpec, Passage, Proposal, ProposalContext, ProposalStatus
 from nightlab.seeding import derive
 from tasks.context import LabContext
@@ -42,7 +43,10 @@ async def propose(
             proposal, workspace = await _ask(lab, spec, name, iteration, parent, passages, literature, attempt)
             await _usage(lab, campaign, iteration, station, proposal)
             if proposal.status is ProposalStatus.OK:
-                idea = await lab.keeper.commit_idea(campaign, iteration, proposal, workspace)
+                try:
+                    idea = await lab.keeper.commit_idea(campaign, iteration, proposal, workspace)
+                except UsageError as error:  # links, foreign or oversized files: the researcher's fault, not the lab's
+                    return {"idea": None, "detail": f"{name}: refused: {error}"}
                 return {"idea": idea.model_dump(mode="json"), "detail": proposal.detail}
         detail = f"{name}: {proposal.status.value} {proposal.detail}".strip()
         if proposal.status is ProposalStatus.NO_CHANGE:
@@ -53,7 +57,9 @@ async def propose(
 
 
 @stage("propose")
-async def mend(lab: LabContext, campaign: str, iteration: str, *, station: str, origin: str, edit: str) -> dict[str, Any]:
+async def mend(
+    lab: LabContext, campaign: str, iteration: str, *, station: str, origin: str, edit: str
+) -> dict[str, Any]:
     """A person's mended files as the idea `I5.r1`; the propose stage of a replay."""
     idea = await lab.keeper.commit_mended(campaign, iteration, origin, Path(edit))
     return {"idea": idea.model_dump(mode="json"), "detail": f"mended by a person after {origin}"}

@@ -19,7 +19,11 @@ from tasks.context import LabContext
 from tasks.stage import stage
 from tasks.trial_job import PolicyFiles, TrialJob, TrialResult
 
-KINDS: dict[str, type[NightlabError]] = {"StationError": StationError, "PolicyError": PolicyError, "TamperError": TamperError}
+KINDS: dict[str, type[NightlabError]] = {
+    "StationError": StationError,
+    "PolicyError": PolicyError,
+    "TamperError": TamperError,
+}
 STOP_GRACE_S = 5.0
 """How long a trial may take to hold the robot and give its lease back when it is told to stop."""
 
@@ -107,7 +111,10 @@ async def run_trial(lab: LabContext, job: TrialJob, *, on_line: Callable[[dict[s
     if failure:
         raise KINDS.get(failure["kind"], ServiceError)(failure["error"])
     tail = (await errors).decode(errors="replace")[-1500:]
-    raise ServiceError(f"the trial process of {job.iteration} ended with code {code}; it is safe to run again: nightlab replay {job.iteration} --from rollout\n{tail}")
+    raise ServiceError(
+        f"the trial process of {job.iteration} ended with code {code}; run it again with: "
+        f"nightlab replay {job.iteration} --from rollout\n{tail}"
+    )
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

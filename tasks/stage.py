@@ -28,7 +28,9 @@ def result_key(campaign: str, iteration: str, stage: str) -> str:
     return f"{campaign}-{iteration}/{stage}"
 
 
-def stage(name: str, *, retry_delays_s: tuple[float, ...] = (), timeout_s: float | None = None) -> Callable[[Body], Task[..., Any]]:
+def stage(
+    name: str, *, retry_delays_s: tuple[float, ...] = (), timeout_s: float | None = None
+) -> Callable[[Body], Task[..., Any]]:
     """Decorate `async def body(lab, campaign, iteration, **inputs) -> dict` as the stage `name`.
 
     The task that comes out takes the same arguments without `lab`. Inputs and result are JSON.

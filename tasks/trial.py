@@ -135,7 +135,7 @@ class Trial:
                 await self.admin.close()
             await self.lease.release()
             await self.station.close()
-        except (NightlabError, OSError, asyncio.TimeoutError):
+        except (TimeoutError, NightlabError, OSError):
             pass
 
     async def _close(self) -> None:

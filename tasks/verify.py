@@ -32,7 +32,9 @@ async def verify(lab: LabContext, campaign: str, iteration: str, *, station: str
     try:
         for record in picks:
             frames_png, observations = read_evidence(lab.lab, record.key)
-            again = await verifier.verify_stored(spec.environment, frames_png, observations, start=record.reset.achieved)
+            again = await verifier.verify_stored(
+                spec.environment, frames_png, observations, start=record.reset.achieved
+            )
             if not record.fault and again.outcome is not record.verdict.outcome:
                 changed.append(record.key.text())
     finally:
@@ -40,6 +42,11 @@ async def verify(lab: LabContext, campaign: str, iteration: str, *, station: str
     foreign = [record.key.text() for record in records if record.manifest_sha256 != manifest]
     result = {"episodes": len(records), "audited": len(picks), "changed": changed, "foreign_manifest": foreign}
     await lab.note(
-        "verdict_audit", f"{campaign}:{iteration}:audit", campaign=campaign, iteration=iteration, station=station, **result
+        "verdict_audit",
+        f"{campaign}:{iteration}:audit",
+        campaign=campaign,
+        iteration=iteration,
+        station=station,
+        **result,
     )
     return result

@@ -9,7 +9,16 @@ from nightlab.records.base import (
     Record,
     SeedPool,
 )
-from nightlab.records.campaign import CampaignSpec, Event, EventKind, LabConfig, StationConfig, StationPlace, Work, WorkKind
+from nightlab.records.campaign import (
+    CampaignSpec,
+    Event,
+    EventKind,
+    LabConfig,
+    StationConfig,
+    StationPlace,
+    Work,
+    WorkKind,
+)
 from nightlab.records.episode import EpisodeKey, EpisodeRecord, Predicate, ResetReport, Verdict
 from nightlab.records.idea import (
     Checkpoint,
@@ -26,10 +35,40 @@ from nightlab.records.idea import (
 from nightlab.records.station import CameraSpec, Channel, Compute, LimitsSpec, StationSpec, StepFlags
 
 __all__ = [
-    "CameraSpec", "CampaignSpec", "Channel", "Checkpoint", "Clock", "Compute", "Decision", "EpisodeEnd",
-    "EpisodeKey", "EpisodeRecord", "Event", "EventKind", "Idea", "IdeaSummary", "IterationStatus", "Judgement",
-    "LabConfig", "StationConfig",
-    "LimitsSpec", "Outcome", "Passage", "Predicate", "Proposal", "ProposalContext", "ProposalStatus", "Rate",
-    "Record", "ResetReport", "SeedPool", "StationPlace", "StationSpec", "StepFlags", "Usage", "Verdict", "Work",
+    "CameraSpec",
+    "CampaignSpec",
+    "Channel",
+    "Checkpoint",
+    "Clock",
+    "Compute",
+    "Decision",
+    "EpisodeEnd",
+    "EpisodeKey",
+    "EpisodeRecord",
+    "Event",
+    "EventKind",
+    "Idea",
+    "IdeaSummary",
+    "IterationStatus",
+    "Judgement",
+    "LabConfig",
+    "LimitsSpec",
+    "Outcome",
+    "Passage",
+    "Predicate",
+    "Proposal",
+    "ProposalContext",
+    "ProposalStatus",
+    "Rate",
+    "Record",
+    "ResetReport",
+    "SeedPool",
+    "StationConfig",
+    "StationPlace",
+    "StationSpec",
+    "StepFlags",
+    "Usage",
+    "Verdict",
+    "Work",
     "WorkKind",
 ]  # fmt: skip

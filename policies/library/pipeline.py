@@ -27,6 +27,7 @@ from policies.library.push_t.kit import (
     View,
     advance,
     distance,
+    pose_error,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
 SLOTS: Final = ("sense", "choose", "route", "drive", "endgame", "pause", "recover")
 MAX_STEP_PX: Final = 80.0
 MOVED_PX: Final = 0.3
+PROGRESS_PX: Final = 1.0
+FITS: Final = 0.95
+"""Coverage at which a policy never gives up."""
+PATIENCE_STEPS: Final = 60.0
+"""Default of the knob `patience_steps`: after so many ticks without progress the policy says done."""
 PHASE_LIMIT_STEPS: Final = 60
 """An approach or a push that takes longer is given up and planned anew."""
 
@@ -65,6 +71,7 @@ class Pipeline:
         self.endgame: Endgame = modules["endgame"].make(params)
         self.pause: Pause = modules["pause"].make(params)
         self.recover: Recover = modules["recover"].make(params)
+        self._patience_steps = params.get("patience_steps", PATIENCE_STEPS)
         self._begin(0)
 
     def reset(self, spec: StationSpec, seed: int) -> None:
@@ -77,6 +84,7 @@ class Pipeline:
         self._push: Push | None = None
         self._last: Point | None = None
         self._planned_at: Pose | None = None
+        self._best_px, self._idle = math.inf, 0
 
     def close(self) -> None:
         """Nothing to release."""
@@ -90,7 +98,7 @@ class Pipeline:
         if self._last is None:
             self._last = view.agent
         verdict = self.endgame.verdict(view)
-        if verdict == "done":
+        if verdict == "done" or self._hopeless(view):
             return None
         if verdict == "hold":
             if self._phase in ("approach", "push"):
@@ -101,6 +109,15 @@ class Pipeline:
             target = self._tick(view)
         self._last = _inside(advance(self._last, target, MAX_STEP_PX))
         return [{"target_xy": np.array(self._last)}]
+
+    def _hopeless(self, view: View) -> bool:
+        """Whether the pose error has not fallen below its best for too long, and the T does not fit already."""
+        error = pose_error(view.pose)
+        if error < self._best_px - PROGRESS_PX:
+            self._best_px, self._idle = error, 0
+            return False
+        self._idle += 1
+        return self._idle > self._patience_steps and g.coverage(view.pose) < FITS
 
     def _tick(self, view: View) -> Point:
         last = self._last or view.agent

@@ -5,21 +5,21 @@ from pathlib import Path
 from policies.library.pipeline import Pipeline, read_params
 from policies.library.push_t import (
     choose_through_centre,
-    drive_jump,
+    drive_stop,
     endgame_none,
-    pause_none,
+    pause_long,
     recover_none,
-    route_straight,
+    route_rim,
     sense_raw,
 )
 
 MODULES = {
     "sense": sense_raw,
     "choose": choose_through_centre,
-    "route": route_straight,
-    "drive": drive_jump,
+    "route": route_rim,
+    "drive": drive_stop,
     "endgame": endgame_none,
-    "pause": pause_none,
+    "pause": pause_long,
     "recover": recover_none,
 }
 

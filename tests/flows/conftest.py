@@ -13,7 +13,9 @@ IDEAS = Path(__file__).with_name("ideas.yaml")
 
 def nightlab(*arguments: object, timeout_s: float = 280.0, code: int | None = 0) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own and check its exit status."""
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONDONTWRITEBYTECODE", "NIGHTLAB_LAB")}
+    environment = {
+        key: value for key, value in os.environ.items() if key not in ("PYTHONDONTWRITEBYTECODE", "NIGHTLAB_LAB")
+    }
     done = subprocess.run(
         [sys.executable, "-m", "commands.main", *map(str, arguments)],
         cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False,

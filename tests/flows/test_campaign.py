@@ -20,7 +20,9 @@ def test_report_has_every_figure(finished: Finished) -> None:
     ):  # fmt: skip
         assert key in finished.report, f"report --json lacks {key}"
     for key in ("n", "successes", "wilson_low", "wilson_high"):
-        assert {key} <= finished.report["baseline"].keys() & finished.report["best"].keys() & finished.report["held_out"].keys()
+        assert {key} <= finished.report["baseline"].keys() & finished.report["best"].keys() & finished.report[
+            "held_out"
+        ].keys()
     assert finished.report["baseline"]["successes"] == 0
     assert finished.report["baseline"]["n"] >= 20
     assert finished.report["kept"] >= 1, f"the good idea was not kept: {finished.log[-3000:]}"
@@ -46,7 +48,11 @@ def test_good_idea_ran_all_seven_stages(finished: Finished) -> None:
 
 @pytest.mark.parametrize(
     ("iteration", "status", "words"),
-    [("I2", "rejected", "a_module_that_does_not_exist"), ("I3", "crashed", "no data to train on"), ("I4", "rejected", "NaN")],
+    [
+        ("I2", "rejected", "a_module_that_does_not_exist"),
+        ("I3", "crashed", "no data to train on"),
+        ("I4", "rejected", "NaN"),
+    ],
 )
 def test_each_way_to_fail_has_its_verdict(finished: Finished, iteration: str, status: str, words: str) -> None:
     ends = [event for event in finished.events("iteration_ended") if event.iteration == iteration]
@@ -67,7 +73,9 @@ def test_no_episode_counted_twice(finished: Finished) -> None:
 
 
 def test_lab_repositories_are_clean(finished: Finished) -> None:
-    status = subprocess.run(["git", "status", "--porcelain"], cwd=finished.path, capture_output=True, text=True, check=True)
+    status = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=finished.path, capture_output=True, text=True, check=True
+    )
     assert status.stdout == "", f"git status in the lab: {status.stdout}"
     dvc = subprocess.run(
         ["python", "-m", "dvc", "status"], cwd=finished.path, capture_output=True, text=True, check=False
@@ -108,21 +116,37 @@ def test_report_page_is_self_contained(finished: Finished) -> None:
     page = Path(nightlab("report", "--lab", finished.path).stdout.strip().splitlines()[-1])
     text = page.read_text()
     assert "<html" in text
-    assert "src=\"http" not in text
+    assert 'src="http' not in text
     assert "I1" in text
 
 
 def test_evaluate_leaves_the_lab_as_it_was(finished: Finished) -> None:
-    before = subprocess.run(["git", "rev-parse", "lab"], cwd=finished.path, capture_output=True, text=True, check=True).stdout
+    before = subprocess.run(
+        ["git", "rev-parse", "lab"], cwd=finished.path, capture_output=True, text=True, check=True
+    ).stdout
     done = nightlab(
-        "evaluate", "best", "--env", "push_t", "--profile", "nominal", "--seeds", "0:6", "--lab", finished.path, "--json"
+        "evaluate",
+        "best",
+        "--env",
+        "push_t",
+        "--profile",
+        "nominal",
+        "--seeds",
+        "0:6",
+        "--lab",
+        finished.path,
+        "--json",
     )
     result = json.loads(done.stdout.strip().splitlines()[-1])
     assert result["n"] == 6
     assert {"successes", "unscored", "wilson_low", "wilson_high"} <= result.keys()
-    after = subprocess.run(["git", "rev-parse", "lab"], cwd=finished.path, capture_output=True, text=True, check=True).stdout
+    after = subprocess.run(
+        ["git", "rev-parse", "lab"], cwd=finished.path, capture_output=True, text=True, check=True
+    ).stdout
     assert before == after
-    status = subprocess.run(["git", "status", "--porcelain"], cwd=finished.path, capture_output=True, text=True, check=True)
+    status = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=finished.path, capture_output=True, text=True, check=True
+    )
     assert status.stdout == ""
 
 

@@ -52,7 +52,9 @@ def test_campaign_survives_the_death_of(victim: str, tmp_path: Path) -> None:
     ]  # fmt: skip
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     with (tmp_path / "run.log").open("w") as log:
-        run = subprocess.Popen([sys.executable, "-m", "commands.main", *arguments], cwd=PROJECT, env=environment, stdout=log, stderr=log)
+        run = subprocess.Popen(
+            [sys.executable, "-m", "commands.main", *arguments], cwd=PROJECT, env=environment, stdout=log, stderr=log
+        )
     before = _wait_for_episodes(lab, run, 4)
     os.kill(VICTIMS[victim](lab), signal.SIGKILL)
     code = run.wait(400)
@@ -64,7 +66,11 @@ def test_campaign_survives_the_death_of(victim: str, tmp_path: Path) -> None:
     assert len(names) == len(set(names)), f"counted twice: {text[-2000:]}"
     assert before <= set(names), f"finished episodes were lost: {before - set(names)}"
     assert _events(lab, "campaign_ended"), text[-3000:]
-    baseline = {r.key.seed for r in records if r.key.idea == "I0" and r.key.pool is SeedPool.SEARCH and r.verdict.outcome != "unscored"}
+    baseline = {
+        r.key.seed
+        for r in records
+        if r.key.idea == "I0" and r.key.pool is SeedPool.SEARCH and r.verdict.outcome != "unscored"
+    }
     assert len(baseline) >= 20, f"the baseline was not completed: {len(baseline)}\n{text[-3000:]}"
     from lerobot.datasets import LeRobotDataset
 
@@ -72,7 +78,10 @@ def test_campaign_survives_the_death_of(victim: str, tmp_path: Path) -> None:
     assert shards
     for shard in shards:
         assert len(LeRobotDataset(f"nightlab/{shard.name}", root=shard)) > 0
-    assert subprocess.run(["git", "status", "--porcelain"], cwd=lab, capture_output=True, text=True, check=True).stdout == ""
+    assert (
+        subprocess.run(["git", "status", "--porcelain"], cwd=lab, capture_output=True, text=True, check=True).stdout
+        == ""
+    )
 
 
 def _events(lab: Path, kind: str) -> list[object]:

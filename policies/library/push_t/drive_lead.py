@@ -26,21 +26,22 @@ class Lead:
         here = _nearest(view.agent, path[0], path[1])
         while len(path) > 2:
             there = _nearest(view.agent, path[1], path[2])
-            if distance(view.agent, there) > distance(view.agent, here):
+            passed = distance(view.agent, path[1]) < self._arrive_px
+            if not passed and distance(view.agent, there) > distance(view.agent, here):
                 break
             path.pop(0)
             here = there
         self._from, self._path = path[0], path[1:]
         left, target = self._lead_px, here
-        for point in self._path:
+        for index, point in enumerate(self._path):
             step = distance(target, point)
             if step >= left:
                 target = advance(target, point, left)
                 break
             target, left = point, min(left - step, self._past_px)
-        goal = self._path[-1]
-        close = all(distance(point, goal) < 2 * self._arrive_px for point in self._path)
-        arrived = close and distance(view.agent, goal) < self._arrive_px
+        if index > 0 and distance(view.agent, target) < self._arrive_px:  # a hairpin: the target came back to us
+            self._from, self._path = target, self._path[index:]
+        arrived = len(self._path) == 1 and distance(view.agent, self._path[0]) < self._arrive_px
         return target, arrived
 
     def push(self, view: View, push: Push, last: Point, step_px: float) -> tuple[Point, bool]:

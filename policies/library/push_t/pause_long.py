@@ -1,4 +1,4 @@
-"""Give the table two seconds of rest after each push, so that nothing moves any more for certain."""
+"""Give the table some seconds of rest after each push, so that nothing moves any more for certain."""
 
 from __future__ import annotations
 
@@ -20,4 +20,4 @@ class Long:
 
 def make(params: Params) -> Long:
     """The module with its knobs set."""
-    return Long(int(params.get("rest_steps", 20)))
+    return Long(int(params.get("rest_steps", 25)))

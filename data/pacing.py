@@ -1,0 +1,94 @@
+"""When a campaign qualifies, measures and ends: the numbers of the schedule and the estimates that they meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from data.campaign_state import CampaignState
+from data.statistics import pass_probability
+from nightlab.records import IterationStatus, WorkKind
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleSettings:
+    """Numbers of the schedule, tuned with benchmarks/search_simulation.py."""
+
+    qualify_n: int = 60
+    """Search episodes that an incumbent must have before a held-out draw."""
+    qualify_most_n: int = 160
+    """An incumbent that needs more episodes than this to look solved needs a better idea instead."""
+    qualify_probability: float = 0.7
+    """Predicted chance of passing that opens a held-out draw."""
+    promising_probability: float = 0.2
+    """Predicted chance of passing from which the incumbent is worth qualifying."""
+    anchor_n: int = 12
+    """Episodes of a new incumbent on its fresh search seeds before new trials."""
+    chunk_n: int = 25
+    """Held-out episodes per claim at most."""
+    reevaluate_n: int = 12
+    """Qualification episodes per claim at most."""
+    filler_n: int = 4
+    """Episodes of filler work."""
+    reserve_s: float = 8.0
+    """Wall seconds kept for the end of the campaign."""
+    final_share: float = 0.5
+    """The final measurement takes at most this share of the budget."""
+    hopeless_share: float = 0.25
+    """The same for an incumbent that will hardly reach the target: the search needs the time more."""
+    most_claims: int = 3
+    """How often the same work is handed out when its station's flow keeps dying."""
+    lost_s: float = 120.0
+    """Silence of a station after which others take over its evaluations."""
+    exhausted_n: int = 4
+    """Iterations without a proposal in a row after which the search is over."""
+    final_small_n: int = 60
+    """Size of the final draw of an incumbent that succeeds in less than half of its episodes."""
+    final_least_n: int = 20
+    """Size of the final draw at least, even if it will not be finished in time."""
+
+
+DEFAULTS = ScheduleSettings()
+
+
+def final_n(state: CampaignState, now_s: float, settings: ScheduleSettings = DEFAULTS) -> int:
+    """Size of the final draw: what was asked for, less if the incumbent is poor or the time short."""
+    spec, rate = state.spec, state.fresh_rate(state.incumbent)
+    wanted = spec.held_out_n
+    if rate.successes < 0.5 * rate.n:
+        wanted = min(wanted, settings.final_small_n)
+    left_s = state.deadline_wall_s - settings.reserve_s - now_s
+    hopeful = chance(state) >= settings.promising_probability
+    share = settings.final_share if hopeful else settings.hopeless_share
+    fits = int(min(share * spec.budget_s, left_s) / held_out_s(state, 1))
+    return max(settings.final_least_n, min(wanted, fits))
+
+
+def chance(state: CampaignState) -> float:
+    """Predicted chance that the incumbent passes a held-out draw; 0 with fewer than 10 episodes."""
+    rate, spec = state.fresh_rate(state.incumbent), state.spec
+    return pass_probability(rate.successes, rate.n, spec.held_out_n, spec.target) if rate.n >= 10 else 0.0
+
+
+def exhausted(state: CampaignState, settings: ScheduleSettings = DEFAULTS) -> bool:
+    """True if the researcher had nothing new to propose several times in a row."""
+    ended = [work.status for work in state.works.values() if work.ended and work.work.kind is WorkKind.SEARCH]
+    latest = ended[-settings.exhausted_n :]
+    return len(latest) == settings.exhausted_n and set(latest) == {IterationStatus.NO_CHANGE}
+
+
+def final_due(state: CampaignState, now_s: float, settings: ScheduleSettings = DEFAULTS) -> bool:
+    """True once the time left is just enough for the final draw, or there is nothing left to try."""
+    if exhausted(state, settings):
+        return True
+    begin_s = state.deadline_wall_s - held_out_s(state, final_n(state, now_s, settings)) - settings.reserve_s
+    return now_s + 1.0 >= begin_s
+
+
+def held_out_s(state: CampaignState, n: int) -> float:
+    """Wall seconds that `n` episodes of the incumbent take on all stations, by what was measured so far.
+
+    Time between episodes counts as measured: stations × elapsed / busy.
+    """
+    stations, elapsed_s = state.spec.stations, state.now_s - state.started_s
+    overhead = stations * elapsed_s / state.busy_wall_s if state.busy_wall_s > 0 else 1.2
+    return n * state.episode_wall_s() * min(max(1.05 * overhead, 1.1), 1.5) / stations
