@@ -37,7 +37,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m uv pip sync -q --require-hashes --python $(BIN)/python requirements.lock
 	$(BIN)/python -m uv pip install -q --no-deps --no-build-isolation --python $(BIN)/python -e .
 	$(BIN)/python -m compileall -q agents commands data environments flows nightlab policies robots tasks
-	$(BIN)/python -m compileall -q -j 2 .venv/lib/python3*/site-packages >/dev/null 2>&1 || true
+	-$(BIN)/python -m compileall -q -j 2 $(addprefix .venv/lib/python3*/site-packages/,numpy pymunk shapely msgpack yaml cffi grpc google pyarrow rich typer) >/dev/null 2>&1
 	$(BIN)/python -m commands.prefect_database >/dev/null
 	touch $(READY)
 

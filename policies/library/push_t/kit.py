@@ -55,7 +55,7 @@ class Grid:
     """How finely pushes are searched."""
 
     spacing_px: float = 30.0
-    stroke_step_px: float = 8.0
+    stroke_step_px: float = 12.0
     stroke_max_px: float = 120.0
     push_step_px: float = 16.0
     """Largest advance of the target per control period while pushing."""
