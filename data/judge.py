@@ -1,6 +1,7 @@
 """The pre-declared sequential paired test that decides KEEP, REVERT or INCONCLUSIVE. Pure functions of the ledger.
 
-A pair is compared by success, then by score if both failed, by steps if both succeeded (data/pairs.py). Two stages, on shared seeds:
+A pair is compared by success, then by score if both failed, by steps if both succeeded (data/pairs.py). Two stages, on
+shared seeds:
 
 1. Search, looked at after every pair from `MIN_PAIRS` on, with sign tests on untied pairs: clearly worse → REVERT,
    clearly better → PROMISING, no way left to become clearly better → REVERT or INCONCLUSIVE.

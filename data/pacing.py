@@ -33,7 +33,7 @@ class ScheduleSettings:
     """Wall seconds kept for the end of the campaign."""
     final_share: float = 0.5
     """The final measurement takes at most this share of the budget."""
-    hopeless_share: float = 0.25
+    hopeless_share: float = 0.2
     """The same for an incumbent that will hardly reach the target: the search needs the time more."""
     most_claims: int = 3
     """How often the same work is handed out when its station's flow keeps dying."""

@@ -58,8 +58,8 @@ class Level(IntEnum):
 def compare(pair: Pair) -> tuple[int, Level]:
     """Lexicographic comparison: (sign, level); sign is +1 if the candidate is better, -1 if worse, 0 for a tie.
 
-    First success. If both failed, the verifier's score tells who came nearer (a difference above `SCORE_MARGIN`). If both
-    succeeded, the number of steps tells who was faster (a difference above `STEPS_MARGIN` of the longer episode).
+    First success. If both failed, the verifier's score tells who came nearer (a difference above `SCORE_MARGIN`). If
+    both succeeded, the number of steps tells who was faster (a difference above `STEPS_MARGIN` of the longer episode).
     """
     ours, theirs = pair.candidate, pair.incumbent
     succeeded = ours.outcome is Outcome.SUCCESS, theirs.outcome is Outcome.SUCCESS

@@ -16,6 +16,7 @@ def pair(candidate: Result, incumbent: Result, seed: int = 0) -> Pair:
     return Pair(seed=seed, candidate=candidate, incumbent=incumbent)
 
 
+GOOD = result(True, steps=100)
 WIN = pair(result(True, steps=100), result())
 LOSS = pair(result(), result(True, steps=100))
 BETTER_SCORE = pair(result(score=0.6), result(score=0.3))
@@ -33,6 +34,7 @@ ALIKE = pair(result(score=0.301), result(score=0.3))
         (FASTER, (1, Level.STEPS)), (SLOWER, (-1, Level.STEPS)), (ALIKE, (0, Level.TIE)),
         (pair(result(True, steps=104), result(True, steps=100)), (0, Level.TIE)),
         (pair(result(steps=10), result(steps=300)), (0, Level.TIE)),
+        (pair(GOOD.model_copy(update={"score": 0.99}), GOOD), (0, Level.TIE)),
     ],
 )  # fmt: skip
 def test_pairs_are_compared_by_success_then_score_then_steps(one: Pair, expected: tuple[int, Level]) -> None:
