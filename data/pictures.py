@@ -101,7 +101,7 @@ def first_episode(path: Path, dataset: Path) -> bytes:
     until_s = _first_ends_s(dataset)
     out = io.BytesIO()
     try:
-        with av.open(str(path)) as source, av.open(out, "w", format="mp4", options={"movflags": "faststart"}) as target:
+        with av.open(str(path)) as source, av.open(out, "w", format="mp4") as target:
             video = source.streams.video[0]
             copy = target.add_stream_from_template(video)
             for packet in source.demux(video):
