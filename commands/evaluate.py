@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +23,7 @@ from nightlab.records import CampaignSpec, EpisodeRecord, SeedPool, StationPlace
 
 if TYPE_CHECKING:
     from data.lab import Lab
+    from tasks.trial_sink import MemorySink
 
 READY_S = 40.0
 """Wall seconds within which stations and verifier must answer."""
@@ -129,6 +130,7 @@ async def evaluate_policy(
     idea: str,
     station_seed: int,
     on_episode: Callable[[dict[str, Any]], None] = lambda _: None,
+    sinks: Sequence[MemorySink] = (),
 ) -> list[EpisodeRecord]:
     """Run every seed once on `spec.stations` fresh simulated stations.
 
@@ -140,6 +142,7 @@ async def evaluate_policy(
         idea: Name for the records.
         station_seed: Seed of the first station.
         on_episode: Called with each finished episode's line.
+        sinks: One per station, to keep the arrays as well.
     """
     from environments.verifier_client import VerifierClient
     from tasks.trial import Trial
@@ -172,7 +175,7 @@ async def evaluate_policy(
         ]
         processes.append(await _spawn(argv, room / "verifier.log"))
         await _ready([*waiting, ready], processes, room)
-        sinks = [MemorySink() for _ in names]
+        sinks = sinks or [MemorySink() for _ in names]
         trials = []
         for number, name in enumerate(names):
             job = TrialJob(
@@ -192,7 +195,7 @@ async def evaluate_policy(
             trial.on_episode = on_episode
             trials.append(trial.run())
         await asyncio.gather(*trials)
-        return [record for sink in sinks for record in sink.records]
+        return [record for sink in sinks for record, _ in sink.episodes]
     finally:
         for process in processes:
             if process.returncode is None:

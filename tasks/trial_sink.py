@@ -27,10 +27,10 @@ class TrialSink(Protocol):
 
 
 class MemorySink:
-    """Keeps the records of an evaluation; nothing reaches a lab."""
+    """Keeps the episodes of an evaluation; nothing reaches a lab."""
 
     def __init__(self) -> None:
-        self.records: list[EpisodeRecord] = []
+        self.episodes: list[tuple[EpisodeRecord, EpisodeArrays]] = []
         self.events: list[Event] = []
 
     async def append(self, event: Event) -> int:
@@ -38,7 +38,7 @@ class MemorySink:
         return len(self.events)
 
     async def put_episode(self, record: EpisodeRecord, arrays: EpisodeArrays) -> bool:
-        self.records.append(record)
+        self.episodes.append((record, arrays))
         return True
 
     async def finished(self, iteration: str, idea: str) -> set[tuple[SeedPool, int]]:
