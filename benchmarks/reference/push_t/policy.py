@@ -25,4 +25,5 @@ MODULES = {
 
 
 def make_policy(checkpoint: Path) -> Pipeline:
+    """The policy, with the knobs of its checkpoint."""
     return Pipeline(MODULES, read_params(checkpoint))

@@ -33,7 +33,7 @@ class Lead:
             here = there
         self._from, self._path = path[0], path[1:]
         left, target = self._lead_px, here
-        for index, point in enumerate(self._path):
+        for index, point in enumerate(self._path):  # noqa: B007 - used after the loop
             step = distance(target, point)
             if step >= left:
                 target = advance(target, point, left)
