@@ -146,11 +146,11 @@ def _pressure(context: ProposalContext) -> dict[str, int]:
 def structural_share(history: History) -> float:
     """Chance of a structural move: falls with the modules still open and with the incumbent's success.
 
-    From .95 (nothing succeeds yet: numbers of a wrong structure say little) over .8 at half success to .65 at full
-    success, times the open swaps' weight up to `UNTRIED_FOR_FULL_SHARE`; never below .2.
+    From .95 (nothing succeeds yet: numbers of a wrong structure say little) to .85 at full success, times the open
+    swaps' weight up to `UNTRIED_FOR_FULL_SHARE`; never below .2.
     """
     open_weight = sum(moves.open_swaps(history).values())
-    most = 0.95 - 0.3 * history.success if history.success < 0.5 else 0.8 - 0.3 * (history.success - 0.5)
+    most = 0.95 - 0.1 * history.success
     return max(0.2, most * min(1.0, open_weight / UNTRIED_FOR_FULL_SHARE))
 
 

@@ -75,7 +75,7 @@ def judge_search(pairs: Sequence[Pair], *, search_n: int = 20, last: bool = Fals
     clear = _clear(t)
     if clear is not None:
         return clear
-    if done or t.identical == t.n or _futile(t, search_n):
+    if done or t.wins == t.losses == 0 or _futile(t, search_n):
         return SearchVerdict.REVERT if _p_worse(t) <= ALPHA_REVERT else SearchVerdict.INCONCLUSIVE
     return SearchVerdict.CONTINUE
 

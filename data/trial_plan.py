@@ -18,9 +18,9 @@ Draw = Callable[[SeedPool, int, str], Sequence[int]]
 Done = Mapping[tuple[str, SeedPool, int], EpisodeRecord]
 """Episodes that a running trial has finished, by idea, pool and seed."""
 
-MOST_SEARCH_N = 120
+MOST_SEARCH_N = 40
 """Search pairs at most, also when failures are rare."""
-RARE_FAILURES = 10
+RARE_FAILURES = 3
 """Failures of the incumbent that a trial should be long enough to see."""
 
 

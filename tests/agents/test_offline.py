@@ -111,7 +111,7 @@ def test_a_numeric_proposal_changes_one_knob_within_its_bounds(
         text = text.replace(START[slot], name)
     incumbent = make_idea("I9", parent=None, modules=modules, status="evaluated", decision=None, n=40, successes=39)
     seen = set()
-    for seed in range(12):
+    for seed in range(40):
         place = make_workspace(f"n{seed}")
         (place / "policy.py").write_text(text)
         context = make_context(incumbent, incumbent="I9", idea="I10", workspace=str(place), seed=seed)
@@ -272,8 +272,8 @@ def test_knobs_get_more_of_the_budget_as_structures_run_out(catalogue_file: Path
         return structural_share(history)
 
     assert share(0.0, 0) == pytest.approx(0.95)
-    assert share(0.5, 0) == pytest.approx(0.8)
-    assert share(1.0, 0) == pytest.approx(0.65)
+    assert share(0.5, 0) == pytest.approx(0.9)
+    assert share(1.0, 0) == pytest.approx(0.85)
     assert share(0.5, 5) == pytest.approx(0.2)
 
 

@@ -141,7 +141,7 @@ def test_a_futile_draw_stops_and_the_search_goes_on_with_longer_trials() -> None
     bench.emit("iteration_ended", work.iteration, "robot-1", {"status": "evaluated"})
     assert bench.claim("robot-1", 200).kind is WorkKind.SEARCH
     bench.idea("I7")
-    assert trial_plan(bench.state, "I7", "I7", bench.campaign._draw).search_n == 120
+    assert trial_plan(bench.state, "I7", "I7", bench.campaign._draw).search_n == 40
 
 
 def test_seeds_of_a_chunk_that_broke_off_are_handed_out_again() -> None:
