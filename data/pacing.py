@@ -23,6 +23,8 @@ class ScheduleSettings:
     """Predicted chance of passing from which the incumbent is worth qualifying."""
     anchor_n: int = 12
     """Episodes of a new incumbent on its fresh search seeds before new trials."""
+    likely_probability: float = 0.35
+    """Predicted chance of passing from which no new ideas are begun until it is known."""
     chunk_n: int = 25
     """Held-out episodes per claim at most."""
     reevaluate_n: int = 12
@@ -64,8 +66,13 @@ def final_n(state: CampaignState, now_s: float, settings: ScheduleSettings = DEF
 
 
 def chance(state: CampaignState) -> float:
-    """Predicted chance that the incumbent passes a held-out draw; 0 with fewer than 10 episodes."""
+    """Predicted chance that the incumbent passes a held-out draw; 0 with fewer than 10 episodes.
+
+    A new incumbent without 10 fresh episodes is judged by those that it was chosen by.
+    """
     rate, spec = state.fresh_rate(state.incumbent), state.spec
+    if rate.n < 10:
+        rate = state.rate(state.incumbent)
     return pass_probability(rate.successes, rate.n, spec.held_out_n, spec.target) if rate.n >= 10 else 0.0
 
 

@@ -82,10 +82,13 @@ def stop_trial(state: CampaignState, iteration: str, now_s: float, *, settings: 
     if final_due(state, now_s, settings):
         return "it is time for the final held-out draw"
     idea = state.ideas.get(iteration)
+    failed = any(held.idea == state.incumbent and held.futile for held in state.draws.values())
     if claimed.kind is not WorkKind.SEARCH or idea is None or state.spec.researcher != "offline":
         return ""
     if idea.parent != state.incumbent and not state.known(iteration):
         return f"{idea.parent} was superseded by {state.incumbent} before the trial began"
+    if idea.parent != state.incumbent and not failed and chance(state) >= settings.likely_probability:
+        return f"{idea.parent} was superseded by {state.incumbent}, which is being qualified"
     return ""
 
 
@@ -185,7 +188,7 @@ class _Desk:
         block = search_block(self.state, self._needed_n() + len(self._busy()), self.draw)
         left = needed - len(self._busy())
         if left <= 0:
-            likely = chance(self.state) >= 0.4 and any(work.work.kind is not WorkKind.SEARCH for work in self.mine)
+            likely = chance(self.state) >= self.settings.likely_probability
             return self._wait("the incumbent is being qualified") if likely else None
         size = min(self.settings.reevaluate_n, max(4, math.ceil(left / self.stations)))
         seeds = self._open_seeds(block)[:size]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data.campaign_state import CampaignState
 from data.git_reader import read_ideas
@@ -30,6 +30,8 @@ class Node:
     parent: str | None
     inspired_by: tuple[str, ...]
     told: str
+    short: str
+    """The change in a few words: `route: around`."""
     word: str
     """Its decision, or how far it came: `keep`, `revert`, `inconclusive`, `crashed`, …"""
     result: str
@@ -56,6 +58,7 @@ def nodes(lab: Lab | None, state: CampaignState) -> list[Node]:
                 idea=idea.idea,
                 parent=commit.parent if commit else idea.parent,
                 inspired_by=commit.inspired_by if commit else (proposal.inspired_by if proposal else ()),
+                short=short_of(proposal.mutation if proposal else {}) or told,
                 told=told or ("where the search starts" if baseline else ""),
                 word="keep" if baseline else (idea.decision.value if idea.decision else idea.status.value),
                 result=f"{rate.successes}/{rate.n}" if rate.n else "not run",
@@ -63,6 +66,17 @@ def nodes(lab: Lab | None, state: CampaignState) -> list[Node]:
             )
         )
     return found
+
+
+def short_of(mutation: dict[str, Any]) -> str:
+    """A mutation in a few words; empty if it is of an unknown form."""
+    if "slot" in mutation and "module" in mutation:
+        slot, module = str(mutation["slot"]), str(mutation["module"])
+        return f"{slot}: {module.removeprefix(slot + '_').replace('_', ' ')}"
+    if "knob" in mutation:
+        value = mutation.get("value")
+        return f"{mutation['knob']} {value:.3g}" if isinstance(value, int | float) else str(mutation["knob"])
+    return ""
 
 
 def text_tree(lab: Lab, campaign: str) -> str:
@@ -124,7 +138,7 @@ def draw_svg(ideas: Sequence[Node]) -> str:
             svg.text(x, y - 15, f"{node.idea} · {node.result}", "label strong", "middle" if x > 40 else "start")
         else:
             svg.circle(x, y, 5.5, f"dot {node.word}", tip)
-            svg.text(x + 10, y + 4, f"{node.idea} {shorten(node.told, 18)}", "small")
+            svg.text(x + 10, y + 4, f"{node.idea} {shorten(node.short, 18)}", "small")
     return svg.done()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from prefect import flow
+from prefect.runtime import flow_run
 
 from nightlab.errors import NightlabError, PolicyError, TamperError
 from nightlab.records import IterationStatus, Work, WorkKind
@@ -21,7 +22,15 @@ from tasks.train import train
 from tasks.verify import verify
 
 
-@flow(name="iteration", flow_run_name="{station} {campaign} iteration", persist_result=False)
+def run_name() -> str:
+    """`I17 on robot-1` in the UI; without the iteration while it is not claimed yet."""
+    asked = flow_run.get_parameters()
+    work = asked.get("work")
+    name = getattr(work, "iteration", "") or (work.get("iteration", "") if isinstance(work, dict) else "")
+    return f"{name or 'next work'} on {asked.get('station', '')}"
+
+
+@flow(name="iteration", flow_run_name=run_name, persist_result=False)
 async def iteration(campaign: str, station: str, work: Work | None = None) -> dict[str, Any]:
     """Run one piece of work: a new idea, or an evaluation of an existing one (baseline, held-out, filler).
 

@@ -2,11 +2,19 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-from data.tree import Node, draw_svg, draw_text
+from data.tree import Node, draw_svg, draw_text, short_of
 
 
 def node(idea: str, parent: str | None, word: str, told: str = "", inspired_by: tuple[str, ...] = ()) -> Node:
-    return Node(idea=idea, parent=parent, inspired_by=inspired_by, told=told or f"try {idea}", word=word, result="3/10")
+    return Node(
+        idea=idea,
+        parent=parent,
+        inspired_by=inspired_by,
+        told=told or f"try {idea}",
+        short=f"s {idea}",
+        word=word,
+        result="3/10",
+    )
 
 
 IDEAS = [
@@ -54,6 +62,12 @@ def test_no_two_ideas_stand_in_one_place() -> None:
 def test_hypotheses_are_escaped() -> None:
     root = ET.fromstring(draw_svg([node("I0", None, "keep", "a < b & c")]))
     assert any("a < b & c" in (title.text or "") for title in root.iter("title"))
+
+
+def test_changes_are_named_in_a_few_words() -> None:
+    assert short_of({"slot": "route", "module": "route_around"}) == "route: around"
+    assert short_of({"knob": "lead_px", "value": 12.3456}) == "lead_px 12.3"
+    assert short_of({"patch": 1}) == ""
 
 
 def test_two_roots_are_both_drawn() -> None:
