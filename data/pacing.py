@@ -36,7 +36,9 @@ class ScheduleSettings:
     final_share: float = 0.5
     """The final measurement takes at most this share of the budget."""
     hopeless_share: float = 0.2
-    """The same for an incumbent that will hardly reach the target: the search needs the time more."""
+    """The same for an incumbent that will hardly reach the target, or has not shown it yet: the search needs the time."""
+    hopeful_n: int = 20
+    """Fresh episodes on which hope must rest."""
     most_claims: int = 3
     """How often the same work is handed out when its station's flow keeps dying."""
     lost_s: float = 120.0
@@ -59,7 +61,7 @@ def final_n(state: CampaignState, now_s: float, settings: ScheduleSettings = DEF
     if rate.successes < 0.5 * rate.n:
         wanted = min(wanted, settings.final_small_n)
     left_s = state.deadline_wall_s - settings.reserve_s - now_s
-    hopeful = chance(state) >= settings.promising_probability
+    hopeful = rate.n >= settings.hopeful_n and chance(state) >= settings.likely_probability
     share = settings.final_share if hopeful else settings.hopeless_share
     fits = int(min(share * spec.budget_s, left_s) / held_out_s(state, 1))
     return max(settings.final_least_n, min(wanted, fits))
