@@ -93,8 +93,11 @@ class Recorder:
             episodes.sort(key=lambda episode: episode[0].rollout_end.wall_s)
             root = self._free(iteration, station)
             films = seen.pick(episodes)
+            video = root.with_name(f"{root.name}-video")
+            if video.exists():  # killed after the video's rename and before the shard's: nothing refers to it yet
+                shutil.rmtree(video)
             if films:
-                self._write_video(root.with_name(f"{root.name}-video"), films)
+                self._write_video(video, films)
             result["frames"] += self._write(root, episodes)
         for root in sorted((self.lab.rollouts_dir / iteration).glob("*")):
             if (root / "meta").is_dir():

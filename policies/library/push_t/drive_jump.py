@@ -27,4 +27,4 @@ class Jump:
 
 def make(params: Params) -> Jump:
     """The module with its knobs set."""
-    return Jump(params.get("corner_px", 25.0), params.get("near_px", 8.0))
+    return Jump(params.get("corner_px", 15.0), params.get("near_px", 8.0))
