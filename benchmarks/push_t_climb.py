@@ -148,7 +148,8 @@ def run_campaign(
     profile: str,
     verbose: bool = False,
     speed: float = 10.0,
-    base: dict[str, str] | None = None, catalogue: Path | None = None,
+    base: dict[str, str] | None = None,
+    catalogue: Path | None = None,
 ) -> dict[str, Any]:
     """One campaign; what it came to."""
     begun = time.perf_counter()
@@ -198,8 +199,15 @@ def main() -> None:
     for seed in range(arguments.first, arguments.first + arguments.campaigns):
         print(
             json.dumps(
-                run_campaign(seed, arguments.budget, arguments.profile, arguments.verbose, arguments.speed, base,
-                              arguments.catalogue)
+                run_campaign(
+                    seed,
+                    arguments.budget,
+                    arguments.profile,
+                    arguments.verbose,
+                    arguments.speed,
+                    base,
+                    arguments.catalogue,
+                )
             ),
             flush=True,
         )

@@ -56,7 +56,7 @@ def test_unknown_profile_lists_the_known_ones(tmp_path: Path) -> None:
         load_profile("dreamy")
     broken = tmp_path / "mine.yaml"
     broken.write_text("friction: {value: much}\n")
-    with pytest.raises(NightlabError, match="mine.yaml"):
+    with pytest.raises(NightlabError, match=r"mine\.yaml"):
         load_profile(str(broken))
 
 

@@ -69,4 +69,9 @@ def _nearest(point: Point, a: Point, b: Point) -> Point:
 
 def make(params: Params) -> Lead:
     """The module with its knobs set."""
-    return Lead(params.get("lead_px", 60.0), params.get("past_px", 25.0), params.get("arrive_px", 6.0), params.get("end_px", 1.5))
+    return Lead(
+        params.get("lead_px", 60.0),
+        params.get("past_px", 25.0),
+        params.get("arrive_px", 6.0),
+        params.get("end_px", 1.5),
+    )
