@@ -42,12 +42,12 @@ VICTIMS: dict[str, Callable[[Path], int]] = {
 }
 
 
-@pytest.mark.timeout(480)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("victim", VICTIMS)
 def test_campaign_survives_the_death_of(victim: str, tmp_path: Path) -> None:
     lab = tmp_path / "lab"
     arguments = [
-        "run", "push_t", "--stations", "2", "--researcher", f"scripted:{IDEAS}", "--budget", "90s", "--held-out", "10",
+        "run", "push_t", "--stations", "2", "--researcher", f"scripted:{IDEAS}", "--budget", "150s", "--held-out", "10",
         "--lab", str(lab), "--seed", "5", "--json",
     ]  # fmt: skip
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
@@ -57,7 +57,7 @@ def test_campaign_survives_the_death_of(victim: str, tmp_path: Path) -> None:
         )
     before = _wait_for_episodes(lab, run, 4)
     os.kill(VICTIMS[victim](lab), signal.SIGKILL)
-    code = run.wait(400)
+    code = run.wait(500)
     if code:
         nightlab(*arguments, timeout_s=300)
     text = (tmp_path / "run.log").read_text()
