@@ -24,13 +24,11 @@ def _process(lab: Path, name: str) -> int:
 
 
 def _station_flow(lab: Path) -> int:
-    """The flow process above a trial process of this lab."""
+    """The process of a station's flow: the parent of a trial process of this lab."""
     for process in psutil.process_iter(["cmdline"]):
         line = process.info["cmdline"] or []
         if "tasks.trial" in line and str(lab) in line[-1]:
-            for parent in process.parents():
-                if "commands.flow_process" in parent.cmdline():
-                    return parent.pid
+            return int(process.ppid())
     raise LookupError("no trial is running")
 
 
