@@ -140,6 +140,8 @@ class EpisodeEvidence:
     faults: Sequence[str] = ()
     start: Mapping[str, float] = field(default_factory=dict)
     """`ResetReport.achieved`, so that a failure can be told from never having moved. Empty: unknown."""
+    measures: Mapping[str, float] = field(default_factory=dict)
+    """What the station's own sensor log says of the whole episode, unit in the name, e.g. `peak_force_N`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,9 @@ NightlabError
 ├─ LabError          the lab directory is missing, locked or corrupt
 ├─ StationError      a station refused or failed
 │  ├─ LeaseError     no lease, a wrong token or an expired one
-│  └─ SafetyError    the safety filter refused the action
+│  ├─ SafetyError    the safety filter refused the action
+│  ├─ SkillError     a skill (grasp, extract, hand over, …) did not achieve what it is for
+│  └─ ResetError     the station cannot be brought to a start; a person has to look
 ├─ PolicyError       the policy broke its contract (exception, shape, NaN, late)
 ├─ SandboxError      untrusted code could not be contained
 ├─ TamperError       a frozen file differs from its manifest
@@ -46,6 +48,14 @@ class LeaseError(StationError):
 
 class SafetyError(StationError):
     """The safety filter refused an action; the robot held its position."""
+
+
+class SkillError(StationError):
+    """A skill did not achieve what it is for; the robot holds."""
+
+
+class ResetError(StationError):
+    """A reset used up its attempts: the station is parked until a person has looked at it."""
 
 
 class PolicyError(NightlabError):

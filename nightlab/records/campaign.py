@@ -93,7 +93,7 @@ EventKind = Literal[
     "campaign_started", "campaign_ended", "station_up", "station_fault", "work_claimed", "stage_started",
     "stage_finished", "stage_failed", "idea_proposed", "idea_committed", "checkpoint", "deployed", "episode",
     "verdict_audit", "judged", "iteration_ended", "solved", "seeds_drawn", "shard", "estop", "tamper", "note",
-    "usage", "recovered",
+    "usage", "recovered", "station_parked", "station_unparked",
 ]  # fmt: skip
 
 

@@ -26,6 +26,10 @@ class Verdict(Record):
     predicates: tuple[Predicate, ...] = ()
     latency_s: float = 0.0
     verifier_sha256: str = ""
+    cameras: dict[str, str] = {}
+    """What each camera alone says in the end: `success`, `failure`, or `unsure` (in the guard band, or blind)."""
+    extra_frames: int = 0
+    """Frames taken beyond the usual ones because the first look was unsure."""
 
 
 class ResetReport(Record):
@@ -43,6 +47,10 @@ class ResetReport(Record):
     """Distance of the achieved start from the asked one in the environment's own unit (see its spec)."""
     simulator_shortcut: bool = False
     reason: str = ""
+    frames: tuple[str, ...] = ()
+    """What the stored reset pictures show, in their order, e.g. `before top`, `after top`; see `EpisodeArrays.reset_jpeg`."""
+    counts: dict[str, int] = {}
+    """What the reset routine had to do, e.g. `extractions`, `handovers`, `pickups`."""
 
 
 class EpisodeKey(Record):
