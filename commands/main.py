@@ -26,9 +26,30 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Verb → where its function is, and its line in `nightlab --help`."""
 
+GROUPS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
+    "verifier": (
+        "The verifier workbench: label, measure, freeze and judge again.",
+        {
+            "key": ("commands.verifier:key", "Create the operator's signing key, or show its public half."),
+            "label": ("commands.verifier_label:label", "Make a labelled set from the simulator or a lab."),
+            "evaluate": ("commands.verifier_evaluate:evaluate", "Measure a verifier against ground truth."),
+            "score": ("commands.verifier:score", "Measure a version of a verifier on a labelled set."),
+            "freeze": ("commands.verifier_freeze:freeze", "Sign a verifier: from then on only that one judges here."),
+            "rescore": ("commands.verifier_rescore:rescore", "Judge a recorded campaign again, with any version."),
+        },
+    ),
+    "environment": (
+        "Environments: what there is, and building one.",
+        {
+            "build": ("commands.environment_build:build", "Let a researcher author reset and verify on copies."),
+        },
+    ),
+}
+"""Verb → its line of help and its own verbs, in the same form as `COMMANDS`."""
+
 
 def build(asked: str | None) -> typer.Typer:
-    """The command line with the verb `asked` for real, and the others as lines of help."""
+    """The command line with the verb `asked` (`run`, `verifier label`) for real, and the others as lines of help."""
     root = typer.Typer(
         name="nightlab",
         help="Overnight robot research by agents. Start with: nightlab run push_t",
@@ -50,6 +71,11 @@ def build(asked: str | None) -> typer.Typer:
 
     for name, (place, line) in COMMANDS.items():
         root.command(name, help=line)(_load(place) if name == asked else _stub)
+    for name, (line, verbs) in GROUPS.items():
+        group = typer.Typer(help=line, no_args_is_help=True)
+        for verb, (place, help_line) in verbs.items():
+            group.command(verb, help=help_line)(_load(place) if f"{name} {verb}" == asked else _stub)
+        root.add_typer(group, name=name)
     return root
 
 
@@ -59,14 +85,22 @@ def app(arguments: Sequence[str] | None = None) -> None:
     from nightlab.errors import NightlabError
 
     try:
-        asked = next((word for word in words if word in COMMANDS), None)
-        build(asked)(args=words, prog_name="nightlab")
+        build(_asked(words))(args=words, prog_name="nightlab")
     except NightlabError as error:
         typer.echo(f"nightlab: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("nightlab: interrupted; see what still runs with: nightlab status", err=True)
         sys.exit(130)
+
+
+def _asked(words: Sequence[str]) -> str | None:
+    """The verb that was asked for: `run`, or `verifier label`; None if there is none."""
+    at, verb = next(((i, word) for i, word in enumerate(words) if word in COMMANDS or word in GROUPS), (0, None))
+    if verb in GROUPS:
+        inner = next((word for word in words[at + 1 :] if word in GROUPS[verb][1]), None)
+        return None if inner is None else f"{verb} {inner}"
+    return verb
 
 
 def _load(place: str) -> Callable[..., Any]:
