@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,9 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from nightlab.contracts import Frame, Observation, Values
+from data.judged import read_judged
+from nightlab.contracts import Frame, Observation, StoredEvidence, Values
+from nightlab.depth import encode_depth
 from nightlab.errors import LabError
 from nightlab.records import EpisodeKey, EpisodeRecord
 
@@ -50,6 +52,13 @@ class EpisodeArrays:
     """[T] wall clock of the observation, s since the epoch."""
     frames_png: list[bytes] = field(default_factory=list)
     """The frames that the verifier judged, lossless RGB, oldest first."""
+    frame_cameras: list[str] = field(default_factory=list)
+    """Camera of each judged frame; empty in episodes of one camera that were recorded before there were several."""
+    frame_seqs: list[int] = field(default_factory=list)
+    depths_png: list[bytes] = field(default_factory=list)
+    """Depth of each judged frame (see nightlab/depth.py), `b""` where the camera has none; empty: none has."""
+    measures: dict[str, float] = field(default_factory=dict)
+    """`EpisodeEvidence.measures`."""
     judged: Arrays = field(default_factory=dict)
     """Channel → [frames, …]: the observations at those frames."""
     film_jpeg: list[bytes] = field(default_factory=list)
@@ -59,9 +68,38 @@ class EpisodeArrays:
     def __len__(self) -> int:
         return len(self.station_s)
 
-    def with_frames(self, frames: Sequence[Frame], observations: Sequence[Values] = ()) -> EpisodeArrays:
-        """With the judged frames as PNG (about 2 ms each) and the observations taken with them."""
-        return replace(self, frames_png=[encode_png(frame.rgb) for frame in frames], judged=_stack(observations))
+    def with_frames(
+        self, frames: Sequence[Frame], observations: Sequence[Values] = (), measures: Mapping[str, float] | None = None
+    ) -> EpisodeArrays:
+        """With the judged frames as PNG (Push-T: about 2 ms each) and the observations taken with them.
+
+        A frame that equals an earlier one of its camera shares its bytes.
+        """
+        depths = _shared(
+            frames,
+            lambda frame: b"" if frame.depth_m is None else encode_depth(frame.depth_m),
+            lambda a, b: _same(a.depth_m, b.depth_m),
+        )
+        return replace(
+            self,
+            frames_png=_shared(frames, lambda frame: encode_png(frame.rgb), lambda a, b: _same(a.rgb, b.rgb)),
+            depths_png=depths if any(depths) else [],
+            frame_cameras=[frame.camera for frame in frames],
+            frame_seqs=[frame.seq for frame in frames],
+            judged=_stack(observations),
+            measures={key: float(value) for key, value in (measures or {}).items()},
+        )
+
+    def stored(self) -> StoredEvidence:
+        """What was judged, as it was kept."""
+        return StoredEvidence(
+            frames_png=self.frames_png,
+            observations=self.judged_observations(),
+            cameras=self.frame_cameras,
+            seqs=self.frame_seqs,
+            depths_png=self.depths_png,
+            measures=self.measures,
+        )
 
     def judged_observations(self) -> list[Values]:
         """The observations at the judged frames, one mapping per frame."""
@@ -113,6 +151,23 @@ def encode_png(rgb: NDArray[np.uint8]) -> bytes:
     return bytes(png)
 
 
+def _shared(
+    frames: Sequence[Frame], encode: Callable[[Frame], bytes], same: Callable[[Frame, Frame], bool]
+) -> list[bytes]:
+    """Each frame encoded; one that is the same as its camera's frame before shares its bytes."""
+    out: list[bytes] = []
+    latest: dict[str, int] = {}
+    for number, frame in enumerate(frames):
+        before = latest.get(frame.camera)
+        out.append(out[before] if before is not None and same(frames[before], frame) else encode(frame))
+        latest[frame.camera] = number
+    return out
+
+
+def _same(a: NDArray[Any] | None, b: NDArray[Any] | None) -> bool:
+    return a is b or (a is not None and b is not None and np.array_equal(a, b))
+
+
 def _stack(rows: Sequence[Values]) -> Arrays:
     if not rows:
         return {}
@@ -132,6 +187,9 @@ def _array(value: Mapping[str, Any]) -> NDArray[Any]:
 
 _GROUPS = ("observations", "requested", "executed", "judged")
 _ROWS = ("late", "clamped", "station_s", "wall_s")
+_LISTS = ("frames_png", "film_jpeg", "film_steps")
+_LATER_LISTS = ("frame_cameras", "frame_seqs", "depths_png")
+"""Lists that episodes of earlier versions lack."""
 
 
 def pack(record: EpisodeRecord, arrays: EpisodeArrays) -> bytes:
@@ -140,7 +198,7 @@ def pack(record: EpisodeRecord, arrays: EpisodeArrays) -> bytes:
         name: {key: _plain(rows) for key, rows in getattr(arrays, name).items()} for name in _GROUPS
     }
     body |= {name: _plain(getattr(arrays, name)) for name in _ROWS}
-    body |= {name: getattr(arrays, name) for name in ("frames_png", "film_jpeg", "film_steps")}
+    body |= {name: getattr(arrays, name) for name in (*_LISTS, *_LATER_LISTS, "measures")}
     head = record.model_dump_json().encode()
     rest = b"".join((len(head).to_bytes(4, "big"), head, msgpack.packb(body)))
     return MAGIC + hashlib.sha256(rest).digest() + rest
@@ -175,7 +233,9 @@ def unpack(blob: bytes, name: str = "episode") -> tuple[EpisodeRecord, EpisodeAr
         body = msgpack.unpackb(memoryview(blob)[_HEAD + 4 + length :], strict_map_key=True)
         parts: dict[str, Any] = {group: {key: _array(rows) for key, rows in body[group].items()} for group in _GROUPS}
         parts |= {part: _array(body[part]) for part in _ROWS}
-        parts |= {part: list(body[part]) for part in ("frames_png", "film_jpeg", "film_steps")}
+        parts |= {part: list(body[part]) for part in _LISTS}
+        parts |= {part: list(body.get(part, ())) for part in _LATER_LISTS}
+        parts["measures"] = {str(key): float(value) for key, value in body.get("measures", {}).items()}
         arrays = EpisodeArrays(**parts)
     except (ValueError, KeyError, TypeError) as error:
         raise LabError(f"{name} has a whole checksum but no episode inside: {error}") from error
@@ -202,33 +262,24 @@ def write_atomic(path: Path, blob: bytes, *, sync: bool = True) -> None:
             os.close(folder)
 
 
-def read_evidence(lab: Lab, key: EpisodeKey) -> tuple[list[bytes], list[Values]]:
-    """The judged frames (PNG) of an episode and the observations at them, from spool or shard.
+def read_evidence(lab: Lab, key: EpisodeKey) -> StoredEvidence:
+    """What the verifier judged of an episode, from spool or shard.
 
     Raises:
         LabError: neither holds the episode.
     """
     spooled = lab.spool_dir / f"{key.text()}.episode"
     try:
-        _, arrays = unpack(spooled.read_bytes(), spooled.name)
-        return arrays.frames_png, arrays.judged_observations()
+        return unpack(spooled.read_bytes(), spooled.name)[1].stored()
     except FileNotFoundError:
         pass
     for folder in lab.judged_dirs(key):
         if folder.is_dir():
-            return _read_judged(folder)
+            return read_judged(folder)
     raise LabError(
         f"no judged frames of episode {key.text()} in {lab.path}: neither in spool/ nor in rollouts/. "
         f"Fetch what is missing with: dvc checkout (in the lab)"
     )
-
-
-def _read_judged(folder: Path) -> tuple[list[bytes], list[Values]]:
-    import json
-
-    frames = [path.read_bytes() for path in sorted(folder.glob("*.png"))]
-    notes = json.loads((folder / "observations.json").read_text())
-    return frames, [{key: np.array(value, np.float64) for key, value in row.items()} for row in notes]
 
 
 def read_observations(lab: Lab, campaign: str, count: int) -> list[Values]:
@@ -244,7 +295,7 @@ def read_observations(lab: Lab, campaign: str, count: int) -> list[Values]:
         if len(found) >= count:
             return found[:count]
     for path in _newest(lab.rollouts_dir.glob(f"*/*/judged/{campaign}-*/observations.json")):
-        found += _read_judged(path.parent)[1][:1]
+        found += read_judged(path.parent).observations[:1]
         if len(found) >= count:
             break
     return found[:count]

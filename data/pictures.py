@@ -62,7 +62,7 @@ def failures(lab: Lab, state: CampaignState, episodes: Sequence[EpisodeRecord], 
         if len(found) == most:
             break
         try:
-            frames_png, _ = read_evidence(lab, record.key)
+            frames_png = read_evidence(lab, record.key).frames_png
         except (NightlabError, OSError, ValueError):
             continue
         if not frames_png:

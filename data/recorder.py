@@ -26,6 +26,7 @@ from typing import Any
 from data import layouts
 from data.episodes import EpisodeArrays, unpack, write_atomic
 from data.film import write_film
+from data.judged import write_judged
 from data.keeper_client import SyncKeeperClient
 from data.lab import Lab
 from data.shard import VIDEO_PATH, write_dataset
@@ -143,10 +144,7 @@ class Recorder:
         for record, arrays in episodes:
             folder = partial / "judged" / record.key.text()
             folder.mkdir(parents=True)
-            for number, png in enumerate(arrays.frames_png):
-                (folder / f"{number}.png").write_bytes(png)
-            seen = [{key: value.tolist() for key, value in row.items()} for row in arrays.judged_observations()]
-            (folder / "observations.json").write_text(json.dumps(seen))
+            write_judged(folder, arrays.stored())
         _list(partial, [*moving, *still])
         self._publish(partial, target)
         return frames

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from nightlab.depth import decode_depth, encode_depth
 from nightlab.errors import UsageError
 
 SETTINGS = (cv2.IMWRITE_PNG_COMPRESSION, 2, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE)
@@ -25,12 +26,21 @@ def encode_png(rgb: NDArray[np.uint8]) -> bytes:
 
 
 def encode_frames(frames: Sequence[NDArray[np.uint8]]) -> list[bytes]:
-    """Each frame as PNG; one that equals the frame before shares its bytes."""
+    """Each frame as PNG; one that equals an earlier frame shares its bytes."""
     out: list[bytes] = []
     for i, rgb in enumerate(frames):
-        same = i > 0 and (rgb is frames[i - 1] or np.array_equal(rgb, frames[i - 1]))
-        out.append(out[-1] if same else encode_png(rgb))
+        same = next((j for j in range(i) if rgb is frames[j] or np.array_equal(rgb, frames[j])), None)
+        out.append(encode_png(rgb) if same is None else out[same])
     return out
+
+
+def encode_depths(depths: Sequence[NDArray[np.float32] | None]) -> list[bytes]:
+    """Each depth picture as PNG, `b""` for None; empty if no frame has depth."""
+    return [b"" if depth is None else encode_depth(depth) for depth in depths] if _any(depths) else []
+
+
+def _any(depths: Sequence[NDArray[np.float32] | None]) -> bool:
+    return any(depth is not None for depth in depths)
 
 
 def decode_png(data: bytes) -> NDArray[np.uint8]:
@@ -42,8 +52,12 @@ def decode_png(data: bytes) -> NDArray[np.uint8]:
 
 
 def decode_frames(pngs: Sequence[bytes]) -> list[NDArray[np.uint8]]:
-    """Each PNG decoded; equal PNGs one after the other share one array."""
-    out: list[NDArray[np.uint8]] = []
-    for i, data in enumerate(pngs):
-        out.append(out[-1] if i and data == pngs[i - 1] else decode_png(data))
-    return out
+    """Each PNG decoded; equal PNGs share one array."""
+    known: dict[bytes, NDArray[np.uint8]] = {}
+    return [known[data] if data in known else known.setdefault(data, decode_png(data)) for data in pngs]
+
+
+def decode_depths(pngs: Sequence[bytes]) -> list[NDArray[np.float32] | None]:
+    """Each depth picture in metres, None for `b""`; equal PNGs share one array."""
+    known: dict[bytes, NDArray[np.float32] | None] = {b"": None}
+    return [known[data] if data in known else known.setdefault(data, decode_depth(data)) for data in pngs]

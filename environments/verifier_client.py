@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from environments.evidence import Message, to_message
-from environments.frames import encode_frames
+from environments.evidence import Message, stored_message, to_message
+from environments.frames import encode_depths, encode_frames
 from nightlab import errors
-from nightlab.contracts import EpisodeEvidence, Values
+from nightlab.contracts import EpisodeEvidence, StoredEvidence
 from nightlab.errors import NightlabError, ServiceError
 from nightlab.framing import FramingError, encode, read_frame
 from nightlab.records import Verdict
@@ -52,11 +52,19 @@ class VerifierClient:
         reply = await self._call({"call": "ping"}, RETRY_S)
         return dict(reply["manifests"])
 
-    async def verify(self, evidence: EpisodeEvidence, *, frames_png: Sequence[bytes] | None = None) -> Verdict:
-        """Judge an episode. `frames_png`: its frames where they are encoded already."""
-        pngs = frames_png
+    async def verify(
+        self,
+        evidence: EpisodeEvidence,
+        *,
+        frames_png: Sequence[bytes] | None = None,
+        depths_png: Sequence[bytes] | None = None,
+    ) -> Verdict:
+        """Judge an episode. `frames_png`, `depths_png`: its frames where they are encoded already."""
+        pngs, depths = frames_png, depths_png
         if pngs is None:
             pngs = await asyncio.to_thread(encode_frames, [frame.rgb for frame in evidence.frames])
+        if depths is None:
+            depths = await asyncio.to_thread(encode_depths, [frame.depth_m for frame in evidence.frames])
         message = to_message(
             evidence.environment,
             pngs,
@@ -65,19 +73,20 @@ class VerifierClient:
             evidence.start,
             seqs=[frame.seq for frame in evidence.frames],
             cameras=[frame.camera for frame in evidence.frames],
+            depths_png=depths,
+            measures=evidence.measures,
         )
         return await self._verdict(message)
 
     async def verify_stored(
         self,
         environment: str,
-        frames_png: Sequence[bytes],
-        observations: Sequence[Values],
+        stored: StoredEvidence,
         faults: Sequence[str] = (),
         start: Mapping[str, float] | None = None,
     ) -> Verdict:
         """Judge an episode again from what was kept of it. `start`: `ResetReport.achieved`."""
-        return await self._verdict(to_message(environment, frames_png, observations, faults, start))
+        return await self._verdict(stored_message(environment, stored, faults, start))
 
     async def _verdict(self, message: Message) -> Verdict:
         reply = await self._call({"call": "verify", **message}, RETRY_S)

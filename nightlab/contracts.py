@@ -145,6 +145,23 @@ class EpisodeEvidence:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredEvidence:
+    """`EpisodeEvidence` as bytes: what is kept of every episode, so that any campaign can be judged again."""
+
+    frames_png: Sequence[bytes] = ()
+    """Lossless RGB, oldest first."""
+    observations: Sequence[Values] = ()
+    """The observations at those frames."""
+    cameras: Sequence[str] = ()
+    """Camera of each frame; empty: the environment's only one."""
+    seqs: Sequence[int] = ()
+    """Counter of each frame; empty: 0, 1, …"""
+    depths_png: Sequence[bytes] = ()
+    """Depth of each frame (see nightlab/depth.py), `b""` where the camera has none; empty: none has."""
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class StepResult:
     """Gymnasium's five, by name. `terminated` = the live check saw success held."""
 

@@ -233,8 +233,9 @@ class Trial:
 
     async def _finish(self, raw: RawEpisode, files: PolicyFiles) -> None:
         """Judge, make durable, count."""
-        arrays = await asyncio.to_thread(raw.arrays.with_frames, raw.evidence.frames, raw.evidence.observations)
-        verdict = await self.verifier.verify(raw.evidence, frames_png=arrays.frames_png)
+        seen = raw.evidence
+        arrays = await asyncio.to_thread(raw.arrays.with_frames, seen.frames, seen.observations, seen.measures)
+        verdict = await self.verifier.verify(seen, frames_png=arrays.frames_png, depths_png=arrays.depths_png)
         if raw.end in (EpisodeEnd.POLICY_FAULT, EpisodeEnd.SAFETY_STOP) and verdict.outcome is not Outcome.UNSCORED:
             verdict = verdict.model_copy(
                 update={"outcome": Outcome.FAILURE, "reason": f"{raw.end.value}: {raw.fault}"[:300]}

@@ -31,10 +31,8 @@ async def verify(lab: LabContext, campaign: str, iteration: str, *, station: str
     verifier = await VerifierClient.connect(lab.lab.verifier_socket)
     try:
         for record in picks:
-            frames_png, observations = read_evidence(lab.lab, record.key)
-            again = await verifier.verify_stored(
-                spec.environment, frames_png, observations, start=record.reset.achieved
-            )
+            stored = read_evidence(lab.lab, record.key)
+            again = await verifier.verify_stored(spec.environment, stored, start=record.reset.achieved)
             if not record.fault and again.outcome is not record.verdict.outcome:
                 changed.append(record.key.text())
     finally:

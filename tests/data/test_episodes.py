@@ -118,9 +118,10 @@ def test_evidence_and_observations_are_read_from_the_spool(tmp_path: Path) -> No
     record, arrays = scripted_record(9), scripted_arrays(20)
     assert read_observations(lab, "C1", 8) == []
     Spool(lab.spool_dir).put(record, pack(record, arrays))
-    frames, observations = read_evidence(lab, record.key)
-    assert frames == arrays.frames_png
-    assert observations[4]["block_pose"].tolist() == [220.0, 250.0, 1.0]
+    stored = read_evidence(lab, record.key)
+    assert stored.frames_png == arrays.frames_png
+    assert stored.cameras == ["top"] * 5
+    assert stored.observations[4]["block_pose"].tolist() == [220.0, 250.0, 1.0]
     seen = read_observations(lab, "C1", 3)
     assert [sorted(values) for values in seen] == [["agent_xy", "block_pose"]] * 3
 

@@ -76,11 +76,13 @@ def test_judged_frames_stay_lossless_and_can_be_judged_again(lab: Lab) -> None:
     before = read_evidence(lab, key)
     Recorder(lab).record([job()])
     Spool(lab.spool_dir).remove([key.text()])
-    frames, observations = read_evidence(lab, key)
-    assert frames == before[0]
-    assert [{k: v.tolist() for k, v in row.items()} for row in observations] == [
-        {k: v.tolist() for k, v in row.items()} for row in before[1]
+    after = read_evidence(lab, key)
+    frames = after.frames_png
+    assert frames == before.frames_png
+    assert [{k: v.tolist() for k, v in row.items()} for row in after.observations] == [
+        {k: v.tolist() for k, v in row.items()} for row in before.observations
     ]
+    assert (after.cameras, after.seqs, after.depths_png) == (before.cameras, before.seqs, before.depths_png)
     shown = cv2.imdecode(np.frombuffer(frames[0], np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
     np.testing.assert_array_equal(shown, picture(20))
 

@@ -22,7 +22,7 @@ from environments import make_verifier, manifest
 from environments.frames import encode_frames
 from environments.verifier_client import VerifierClient
 from environments.verifier_process import VerifierServer
-from nightlab.contracts import EpisodeEvidence, Frame
+from nightlab.contracts import EpisodeEvidence, Frame, StoredEvidence
 from nightlab.errors import ServiceError, UsageError
 from nightlab.geometry import GOAL_POSE
 from nightlab.records import Clock, Outcome
@@ -77,16 +77,16 @@ async def ask(socket: Path) -> None:
             for there in (
                 await client.verify(evidence),
                 await client.verify(evidence, frames_png=pngs),
-                await client.verify_stored("push_t", pngs, evidence.observations),
+                await client.verify_stored("push_t", StoredEvidence(pngs, evidence.observations)),
             ):
                 assert there.model_copy(update={"latency_s": 0.0}) == here.model_copy(update={"latency_s": 0.0})
         frozen = replace(solved(), frames=[replace(frame, seq=1) for frame in solved().frames])
         assert (await client.verify(frozen)).outcome is Outcome.UNSCORED
-        with pytest.raises(UsageError, match="unknown environment 'nope'; there are: push_t"):
-            await client.verify_stored("nope", [], [])
+        with pytest.raises(UsageError, match=r"unknown environment 'nope'; there are: .*push_t"):
+            await client.verify_stored("nope", StoredEvidence())
         with pytest.raises(UsageError, match="4 bytes given as a frame are no PNG"):
-            await client.verify_stored("push_t", [b"junk"], [])
-        assert (await client.verify_stored("push_t", [], [])).outcome is Outcome.UNSCORED
+            await client.verify_stored("push_t", StoredEvidence([b"junk"]))
+        assert (await client.verify_stored("push_t", StoredEvidence())).outcome is Outcome.UNSCORED
     finally:
         await client.close()
 
