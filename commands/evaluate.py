@@ -144,11 +144,13 @@ async def evaluate_policy(
         on_episode: Called with each finished episode's line.
         sinks: One per station, to keep the arrays as well.
     """
+    import environments
     from environments.verifier_client import VerifierClient
     from tasks.trial import Trial
     from tasks.trial_job import PolicyFiles, TrialJob
     from tasks.trial_sink import MemorySink
 
+    world = environments.world(spec.environment)
     room = Path(tempfile.mkdtemp(prefix="nightlab-evaluate-"))
     room.chmod(0o700)
     processes: list[asyncio.subprocess.Process] = []
@@ -157,7 +159,7 @@ async def evaluate_policy(
         waiting = []
         for number, name in enumerate(names):
             argv = [
-                "-m", "robots.serve", "--station", name, "--world", spec.environment, "--profile", spec.profile,
+                "-m", "robots.serve", "--station", name, "--world", world, "--profile", spec.profile,
                 "--speed", str(spec.speed), "--station-seed", str(station_seed + number), "--address", "127.0.0.1:0",
                 "--admin-socket", str(room / f"{name}.sock"), "--ready-file", str(room / f"{name}.json"),
                 "--die-with-parent",

@@ -100,12 +100,13 @@ def read_duration(text: str) -> float:
 def open_lab(path: Path, spec: CampaignSpec) -> Lab:
     """Open the lab, or create it with the campaign's stations. A finished lab gets the stations the campaign asks for."""
     from data.lab import Lab
+    from environments import world
 
     config = LabConfig(
         environment=spec.environment,
         stations=tuple(
             StationConfig(
-                station=f"robot-{number}", world=spec.environment, profile=spec.profile, speed=spec.speed,
+                station=f"robot-{number}", world=world(spec.environment), profile=spec.profile, speed=spec.speed,
                 station_seed=1000 * spec.seed + number,
             )
             for number in range(1, spec.stations + 1)

@@ -30,12 +30,12 @@ def up(
     from data.lab import Lab, default_config
 
     if not Lab.exists(lab):
-        from environments import make
+        from environments import make, world
         from robots.profiles import load_profile
 
         make(environment)
         load_profile(profile)
-        Lab.create(lab, default_config(environment, stations, profile, speed))
+        Lab.create(lab, default_config(environment, stations, profile, speed, world=world(environment)))
     was_running = start_lab(lab, say=typer.echo)
     state = read_state(Lab.open(lab))
     assert state is not None

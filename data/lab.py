@@ -234,15 +234,22 @@ class Lab:
 
 
 def default_config(
-    environment: str = "push_t", stations: int = 2, profile: str = "nominal", speed: float = 10.0
+    environment: str = "push_t",
+    stations: int = 2,
+    profile: str = "nominal",
+    speed: float = 10.0,
+    *,
+    world: str = "",
 ) -> LabConfig:
-    """Simulated stations robot-1 … robot-N, each with its own station seed."""
+    """Simulated stations robot-1 … robot-N, each with its own station seed; `world`: the environment's name if empty."""
     if stations < 1:
         raise UsageError(f"a lab needs at least one station; asked were {stations}. Try: --stations 2")
     return LabConfig(
         environment=environment,
         stations=tuple(
-            StationConfig(station=f"robot-{n}", world=environment, profile=profile, speed=speed, station_seed=n)
+            StationConfig(
+                station=f"robot-{n}", world=world or environment, profile=profile, speed=speed, station_seed=n
+            )
             for n in range(1, stations + 1)
         ),
     )

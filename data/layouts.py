@@ -14,9 +14,9 @@ from data.shard import Columns, Feature
 from nightlab.geometry import BAR_LOCAL, STEM_LOCAL
 from nightlab.records import EpisodeRecord
 
-RATES_HZ = {"push_t": 10}
+RATES_HZ = {"push_t": 10, "pin_insertion": 20}
 """Control rate of the environments that have a layout of their own."""
-TASKS = {"push_t": "push the T onto its goal"}
+TASKS = {"push_t": "push the T onto its goal", "pin_insertion": "insert the pin into the target hole"}
 
 
 def keypoints(poses: NDArray[np.float64]) -> NDArray[np.float64]:

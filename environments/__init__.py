@@ -49,5 +49,11 @@ def make_verifier(name: str, manifest_sha256: str = "") -> Verifier:
     return verifier
 
 
+def world(name: str) -> str:
+    """The simulated world that an environment's stations run: its package's `WORLD`, else its own name."""
+    found: str = getattr(_package(name), "WORLD", name)
+    return found
+
+
 def _package(name: str) -> ModuleType:
     return importlib.import_module(package_name(name))

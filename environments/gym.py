@@ -21,7 +21,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from environments import make, make_verifier, names
+from environments import make, make_verifier, names, world
 from nightlab.contracts import ControlSession, Lease, SimulatorAdmin, Station
 from nightlab.errors import StationError
 from nightlab.records import Channel, StationSpec
@@ -92,7 +92,8 @@ class GymEnvironment(gymnasium.Env[Values, Values]):  # type: ignore[misc]
             from robots.profiles import load_profile
             from robots.worlds import make_world
 
-            station = admin = FakeStation(make_world(self.environment.name, load_profile(profile), station_seed))
+            simulated = make_world(world(self.environment.name), load_profile(profile), station_seed)
+            station = admin = FakeStation(simulated)
         else:
             from robots.admin import AdminClient
             from robots.client import StationClient

@@ -17,8 +17,8 @@ APP: Final = "/app"
 """Where the runtime is mounted."""
 VISIBLE: Final = (
     "nightlab/__init__.py", "nightlab/contracts.py", "nightlab/errors.py", "nightlab/framing.py",
-    "nightlab/geometry.py", "nightlab/records", "policies/__init__.py", "policies/runtime.py", "policies/wire.py",
-    "policies/library",
+    "nightlab/geometry.py", "nightlab/records", "nightlab/skills", "policies/__init__.py", "policies/runtime.py",
+    "policies/wire.py", "policies/library",
 )  # fmt: skip
 
 

@@ -1,0 +1,63 @@
+"""Where an episode starts: the target hole, and where the tip of the held pin is above it, sampled from the seed.
+
+Tip relative to the hole's mouth: x and y within ±30 mm, z 30 to 60 mm above; the gripper turned by up to ±0.3 rad about
+the vertical. No start breaks a rule: the pin is above the plate, so none is drawn again.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping
+
+from environments.pin_insertion.spec import (
+    HOLES,
+    HOLE_PITCH_m,
+    START_TOLERANCE_m,
+    START_TOLERANCE_rad,
+    START_XY_m,
+    START_YAW_rad,
+    START_Z_m,
+)
+
+START_KEYS = ("hole", "tip_x_m", "tip_y_m", "tip_z_m", "yaw_rad")
+"""Keys of a start, as SimulatorAdmin.teleport takes them and `ResetReport` records them."""
+RANGES: Mapping[str, tuple[float, float]] = {
+    "tip_x_m": (-START_XY_m, START_XY_m),
+    "tip_y_m": (-START_XY_m, START_XY_m),
+    "tip_z_m": START_Z_m,
+    "yaw_rad": (-START_YAW_rad, START_YAW_rad),
+}
+"""The asked distribution: uniform in each dimension; the hole uniform among the four."""
+
+
+def sample_start(seed: int) -> dict[str, float]:
+    """The start of `seed` (index, m, m, m, rad).
+
+    Uses `random.Random(seed).random()`, whose sequence Python guarantees, so a seed means the same start for ever.
+    """
+    draw = random.Random(seed).random
+    start = {"hole": float(int(HOLES * draw()))}
+    return start | {key: low + (high - low) * draw() for key, (low, high) in RANGES.items()}
+
+
+def asked_cdf(key: str, value: float) -> float:
+    """Share of all asked starts whose `key` is at most `value`."""
+    if key == "hole":
+        return min(1.0, max(0.0, (math.floor(value) + 1) / HOLES))
+    low, high = RANGES[key]
+    return min(1.0, max(0.0, (value - low) / (high - low)))
+
+
+def hole_offset(hole: int) -> tuple[float, float]:
+    """Mouth of a hole relative to the middle of the plate, (x, y) m in the plate's own frame."""
+    half = HOLE_PITCH_m / 2
+    return (half if hole % 2 else -half, half if hole // 2 else -half)
+
+
+def start_distance(asked: Mapping[str, float], achieved: Mapping[str, float]) -> float:
+    """How far an achieved start is from the asked one, in tolerances: 1 is just accepted. Another hole: infinite."""
+    if int(asked["hole"]) != int(achieved["hole"]):
+        return math.inf
+    off_m = math.dist(*([start[key] for key in ("tip_x_m", "tip_y_m", "tip_z_m")] for start in (asked, achieved)))
+    return max(off_m / START_TOLERANCE_m, abs(asked["yaw_rad"] - achieved["yaw_rad"]) / START_TOLERANCE_rad)
