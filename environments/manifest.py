@@ -2,16 +2,18 @@
 
     python -m environments.manifest freeze|check [ENV]
 
-Checked before each trial and when the verifier process starts; its sha256 goes into every verdict and record.
+Checked before each trial and when the verifier process starts; its sha256 goes into every verdict and record. Whose
+manifest counts on this machine: see environments/signing.py.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
-from environments import names, package_name
+from environments import names, package_name, signing
 from nightlab import manifest as files
 from nightlab.errors import NightlabError, TamperError, UsageError
 
@@ -19,6 +21,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 LOCK_FILE = "requirements.lock"
 SHARED = ("environments.verifier_process", "environments.manifest")
 """Frozen with every environment: the process that runs the verifier, and this file."""
+MODELS = "*.onnx"
+"""What is frozen of an environment's folder beside its code."""
 
 
 def manifest_path(name: str) -> Path:
@@ -28,6 +32,11 @@ def manifest_path(name: str) -> Path:
 
 def current(name: str) -> files.Hashes:
     """Hashes of an environment's frozen files as they are now."""
+    return files.hash_files(frozen_files(name))
+
+
+def frozen_files(name: str) -> dict[str, Path]:
+    """An environment's frozen files, by path relative to their root."""
     folder, package = _folder(name), package_name(name)
     root = folder.parents[package.count(".")]
     modules = [f"{package}.{path.stem}" for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
@@ -35,7 +44,8 @@ def current(name: str) -> files.Hashes:
     lock = PROJECT / LOCK_FILE
     if not lock.is_file():
         raise TamperError(f"{LOCK_FILE} is gone; restore it: git checkout -- {LOCK_FILE}")
-    return files.hash_files({**found, LOCK_FILE: lock})
+    models = {path.relative_to(root).as_posix(): path for path in sorted(folder.glob(MODELS))}
+    return {**found, **models, LOCK_FILE: lock}
 
 
 def freeze(name: str) -> str:
@@ -47,12 +57,13 @@ def check(name: str) -> str:
     """The manifest's sha256.
 
     Raises:
-        TamperError: a frozen file differs from the manifest; the message names it.
+        TamperError: a frozen file differs from the manifest (the message names it), or the operator has frozen another.
         UsageError: no such environment.
     """
-    return files.check_manifest(
-        manifest_path(name), name, current(name), fix=f"python -m environments.manifest freeze {name}"
-    )
+    path = manifest_path(name)
+    sha256 = files.check_manifest(path, name, current(name), fix=f"python -m environments.manifest freeze {name}")
+    signing.check_trust(name, json.loads(path.read_text(encoding="utf-8")))
+    return sha256
 
 
 def _folder(name: str) -> Path:
