@@ -1,0 +1,32 @@
+"""In free air, integrate the difference between the wanted TCP and the one that the encoders measure; hold it in contact."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from policies.library.pin_insertion.kit import DT_S, Array, Memory, Params, View
+
+FREE = ("approach", "lift")
+
+
+class Integral:
+    """Gain `integral_gain_Hz`, at most `LIMIT_M`; fixed while the pin touches anything."""
+
+    LIMIT_M = 0.02
+
+    def __init__(self, gain_Hz: float) -> None:
+        self._share = gain_Hz * DT_S
+        self.reset()
+
+    def reset(self) -> None:
+        self._sum: Array = np.zeros(3)
+
+    def add(self, goal: Array, view: View, memory: Memory) -> Array:
+        if memory.phase in FREE and not view.touching:
+            self._sum = np.clip(self._sum + self._share * (goal - view.reading.tcp[:3]), -self.LIMIT_M, self.LIMIT_M)
+        return self._sum.copy()
+
+
+def make(params: Params) -> Integral:
+    """The module with its knobs set."""
+    return Integral(params.get("integral_gain_Hz", 2.0))
