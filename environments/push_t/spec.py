@@ -16,6 +16,10 @@ HELD_FRAMES = 5
 
 SUCCESS_COVERAGE = 0.95
 """Smallest coverage (share of the goal's area under the T, as gym-pusht defines it) on every judged frame."""
+GUARD_BAND = (0.945, 0.955)
+"""A coverage between these is too near to the threshold for one look: the episode is UNSURE and more frames are taken."""
+EXTRA_FRAMES = 5
+"""Frames that settle an unsure look, in which the T is also found again where it was hidden for a moment."""
 LIVE_COVERAGE = 0.955
 """The live check in `step` asks for a little more than the verifier, from the pose sensor averaged over 5 frames."""
 NEAR_MISS_COVERAGE = 0.90

@@ -1,8 +1,9 @@
 """The frozen judge of Push-T: coverage from camera frames, checked against the pose sensor.
 
 Success needs all of: the T seen in every held frame, a clean fit, coverage >= 0.95 in every frame, and a pose sensor
-that agrees. Only a fault of the station (no, black, frozen or stale frames) leaves an episode UNSCORED; a T that
-cannot be found is FAILURE, or hiding it would pay.
+that agrees. The first look, at 5 frames, is UNSURE if the coverage lies inside the guard band or the T cannot be found;
+the environment then holds for 5 more, and the mean of all settles it. Only a fault of the station (no, black, frozen or
+stale frames) leaves an episode UNSCORED; a T that still cannot be found is FAILURE, or hiding it would pay.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from environments.fusion import GuardBand, Opinion, at_least, at_most
 from environments.push_t import spec
 from environments.push_t.start import START_KEYS
 from environments.push_t.vision import BlockFit, Sight, look
@@ -21,6 +25,7 @@ from nightlab.contracts import EpisodeEvidence, Frame
 from nightlab.geometry import GOAL_POSE, coverage, keypoint_error, t_outline, t_touches_wall
 from nightlab.records import Outcome, Predicate, Verdict
 
+BAND = GuardBand(spec.SUCCESS_COVERAGE, *spec.GUARD_BAND)
 NO_FIT_px = 1e9
 """Stands for an infinite residual, which JSON has not."""
 
@@ -41,19 +46,31 @@ class PushTVerifier:
         stale = _stale_camera(evidence, sights)
         if not stale.passed:
             return self._verdict(Outcome.UNSCORED, 0.0, "camera_stale", (stale,), begin)
-        fits = [sight.block for sight in sights if sight.block is not None]
-        scores = [coverage(fit.pose.tolist()) for fit in fits] if len(fits) == len(sights) else [0.0]
-        predicates = (*_predicates(evidence, fits, scores), stale)
+        seen = _seen(sights[: spec.HELD_FRAMES])
+        said = _opinion(seen)
+        extra = len(sights) - spec.HELD_FRAMES if said is Opinion.UNSURE else 0
+        if extra:
+            seen = _settled(seen, _seen(sights[spec.HELD_FRAMES :]))
+            said = BAND.settled(seen.score)
+        looks: dict[str, Any] = {"cameras": {spec.CAMERA: said.value}, "extra_frames": extra}
+        predicates = (*_predicates(evidence, seen), stale)
         failed = {predicate.name for predicate in predicates if not predicate.passed}
-        if not failed:
-            return self._verdict(Outcome.SUCCESS, min(scores), "held", predicates, begin)
-        if failed & {"block_visible", "fit_residual"}:
-            return self._verdict(Outcome.FAILURE, 0.0, _unseen(evidence), predicates, begin)
-        reason = _failure(evidence, fits, scores, failed)
-        return self._verdict(Outcome.FAILURE, min(scores), reason, predicates, begin)
+        if not failed and seen.score is not None:
+            return self._verdict(Outcome.SUCCESS, seen.score, "held", predicates, begin, **looks)
+        if failed & {"block_visible", "fit_residual"} or seen.score is None:
+            return self._verdict(Outcome.FAILURE, 0.0, _unseen(evidence), predicates, begin, **looks)
+        reason = _failure(evidence, seen, failed)
+        return self._verdict(Outcome.FAILURE, seen.score, reason, predicates, begin, **looks)
 
     def _verdict(
-        self, outcome: Outcome, score: float, reason: str, predicates: tuple[Predicate, ...], begin_s: float
+        self,
+        outcome: Outcome,
+        score: float,
+        reason: str,
+        predicates: tuple[Predicate, ...],
+        begin_s: float,
+        cameras: dict[str, str] | None = None,
+        extra_frames: int = 0,
     ) -> Verdict:
         return Verdict(
             outcome=outcome,
@@ -62,7 +79,68 @@ class PushTVerifier:
             predicates=predicates,
             latency_s=time.perf_counter() - begin_s,
             verifier_sha256=self.manifest_sha256,
+            cameras=cameras or {},
+            extra_frames=extra_frames,
         )
+
+
+def is_unsure(evidence: EpisodeEvidence) -> bool:
+    """Whether a first look at the held frames needs more frames; False for a station's fault, which they cannot mend."""
+    if station_fault(evidence) is not None:
+        return False
+    return _opinion(_seen(_sights(evidence.frames))) is Opinion.UNSURE
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The T over several frames."""
+
+    fits: tuple[BlockFit, ...]
+    scores: tuple[float, ...]
+    """Coverage in each frame."""
+    score: float | None
+    """What is judged: the smallest coverage of a first look, the mean after more frames; None: not seen in each frame."""
+
+    @property
+    def visible_share(self) -> float:
+        """Share of the outline that was seen, in the worst frame."""
+        return min((fit.visible_share for fit in self.fits), default=0.0) if self.score is not None else 0.0
+
+    @property
+    def residual_px(self) -> float | None:
+        """Root mean square distance of the seen outline from the fitted one, in the worst frame."""
+        return min(max(fit.residual_px for fit in self.fits), NO_FIT_px) if self.score is not None else None
+
+
+def _seen(sights: Sequence[Sight]) -> Seen:
+    fits = tuple(sight.block for sight in sights if sight.block is not None)
+    if not fits or len(fits) < len(sights):
+        return Seen(fits, (), None)
+    scores = tuple(coverage(fit.pose.tolist()) for fit in fits)
+    return Seen(fits, scores, min(scores))
+
+
+def _settled(first: Seen, more: Seen) -> Seen:
+    """Both looks together. A T that was hidden in the first one counts if the second, whole look sees it."""
+    if more.score is None:
+        return Seen((*first.fits, *more.fits), (), None)
+    if not _clean(first):
+        return more
+    scores = (*first.scores, *more.scores)
+    lowest = min(scores)
+    return Seen((*first.fits, *more.fits), scores, lowest if lowest <= BAND.low else sum(scores) / len(scores))
+
+
+def _clean(seen: Seen) -> bool:
+    residual = seen.residual_px
+    return (
+        seen.visible_share >= spec.MIN_VISIBLE_SHARE and residual is not None and residual <= spec.MAX_FIT_RESIDUAL_px
+    )
+
+
+def _opinion(seen: Seen) -> Opinion:
+    """Of a first look: UNSURE inside the guard band, or if the T was not seen clean and whole in each frame."""
+    return BAND.opinion(seen.score if _clean(seen) else None)
 
 
 def station_fault(evidence: EpisodeEvidence) -> tuple[str, tuple[Predicate, ...]] | None:
@@ -70,12 +148,12 @@ def station_fault(evidence: EpisodeEvidence) -> tuple[str, tuple[Predicate, ...]
     frames = evidence.frames
     brightness = min((float(frame.rgb[::8, ::8].mean()) for frame in frames), default=0.0)
     checks = [
-        ("station_fault", _at_most("station_faults", float(len(evidence.faults)), 0.0)),
-        ("frames_missing", _at_least("frames", float(len(frames)), float(spec.HELD_FRAMES))),
-        ("frames_missing", _at_least("usable_frames", float(_usable(frames)), float(len(frames)))),
-        ("frames_missing", _at_least("observations", float(len(evidence.observations)), float(len(frames)))),
-        ("camera_black", _at_least("brightness", brightness, spec.BLACK_LEVEL)),
-        ("camera_frozen", _at_least("new_frames", float(_advancing(frames)), float(len(frames)))),
+        ("station_fault", at_most("station_faults", float(len(evidence.faults)), 0.0)),
+        ("frames_missing", at_least("frames", float(len(frames)), float(spec.HELD_FRAMES))),
+        ("frames_missing", at_least("usable_frames", float(_usable(frames)), float(len(frames)))),
+        ("frames_missing", at_least("observations", float(len(evidence.observations)), float(len(frames)))),
+        ("camera_black", at_least("brightness", brightness, spec.BLACK_LEVEL)),
+        ("camera_frozen", at_least("new_frames", float(_advancing(frames)), float(len(frames)))),
     ]
     for reason, predicate in checks:
         if not predicate.passed:
@@ -110,24 +188,21 @@ def _stale_camera(evidence: EpisodeEvidence, sights: Sequence[Sight]) -> Predica
     """Whether the last frame shows the disc where its sensor says; passes if the disc is under the T, unseen."""
     seen = sights[-1].agent_xy
     if seen is None:
-        return _at_most("camera_is_live", None, spec.AGENT_TOLERANCE_px, "px")
+        return at_most("camera_is_live", None, spec.AGENT_TOLERANCE_px, "px")
     told = np.asarray(evidence.observations[-1]["agent_xy"], dtype=np.float64)
-    return _at_most("camera_is_live", float(np.hypot(*(seen - told))), spec.AGENT_TOLERANCE_px, "px")
+    return at_most("camera_is_live", float(np.hypot(*(seen - told))), spec.AGENT_TOLERANCE_px, "px")
 
 
-def _predicates(evidence: EpisodeEvidence, fits: Sequence[BlockFit], scores: Sequence[float]) -> tuple[Predicate, ...]:
+def _predicates(evidence: EpisodeEvidence, seen: Seen) -> tuple[Predicate, ...]:
     """The conditions of success that the T itself must meet."""
-    seen_in_all = len(fits) == len(evidence.frames)
-    visible = min(fit.visible_share for fit in fits) if seen_in_all else 0.0
-    residual = min(max(fit.residual_px for fit in fits), NO_FIT_px) if seen_in_all else None
     apart = None
-    if fits:
-        apart = keypoint_error(_sensed(evidence).tolist(), fits[-1].pose.tolist())
+    if seen.fits:
+        apart = keypoint_error(_sensed(evidence).tolist(), seen.fits[-1].pose.tolist())
     return (
-        _at_least("block_visible", visible, spec.MIN_VISIBLE_SHARE),
-        _at_most("fit_residual", residual, spec.MAX_FIT_RESIDUAL_px, "px"),
-        _at_least("coverage_held", min(scores), spec.SUCCESS_COVERAGE),
-        _at_most("sensors_agree", apart, spec.SENSOR_TOLERANCE_px, "px"),
+        at_least("block_visible", seen.visible_share, spec.MIN_VISIBLE_SHARE),
+        at_most("fit_residual", seen.residual_px, spec.MAX_FIT_RESIDUAL_px, "px"),
+        at_least("coverage_held", seen.score or 0.0, spec.SUCCESS_COVERAGE),
+        at_most("sensors_agree", apart, spec.SENSOR_TOLERANCE_px, "px"),
     )
 
 
@@ -142,15 +217,16 @@ def _unseen(evidence: EpisodeEvidence) -> str:
     return "off_table" if corners.min() < 0 or corners.max() > spec.CAMERA_SIZE_px else "hidden"
 
 
-def _failure(evidence: EpisodeEvidence, fits: Sequence[BlockFit], scores: Sequence[float], failed: set[str]) -> str:
+def _failure(evidence: EpisodeEvidence, seen: Seen, failed: set[str]) -> str:
     """One word of FAILURE_REASONS: the key of the failure histogram that researchers read."""
     if "coverage_held" not in failed:
         return "sensors_disagree"
-    if max(scores) >= spec.SUCCESS_COVERAGE:
+    lowest = min(seen.scores)
+    if max(seen.scores) >= spec.SUCCESS_COVERAGE and lowest <= BAND.low:
         return "not_held"
-    if min(scores) >= spec.NEAR_MISS_COVERAGE:
+    if lowest >= spec.NEAR_MISS_COVERAGE:
         return "near_miss"
-    pose = fits[-1].pose.tolist()
+    pose = seen.fits[-1].pose.tolist()
     start = [evidence.start[key] for key in START_KEYS[2:]] if evidence.start else None
     if start and keypoint_error(pose, start) < spec.MOVED_px:
         return "never_moved"
@@ -163,12 +239,3 @@ def _failure(evidence: EpisodeEvidence, fits: Sequence[BlockFit], scores: Sequen
     if turned == shifted:
         return "missed_goal"
     return "rotated" if turned else "shifted"
-
-
-def _at_least(name: str, value: float, low: float, unit: str = "") -> Predicate:
-    return Predicate(name=name, value=value, low=low, passed=value >= low, unit=unit)
-
-
-def _at_most(name: str, value: float | None, high: float, unit: str = "") -> Predicate:
-    """Passes for None: nothing was measured that could fail; another predicate says why."""
-    return Predicate(name=name, value=value, high=high, passed=value is None or value <= high, unit=unit)
