@@ -43,6 +43,7 @@ def evaluate(
     """Measure an idea's success rate on fresh simulated stations; the lab stays as it is."""
     from commands.run import check_stations, read_speed
     from data.lab import Lab
+    from data.seeds import load_key, policy_secret
     from environments import make
     from robots.profiles import load_profile
 
@@ -56,7 +57,14 @@ def evaluate(
         say = (lambda _: None) if as_json else _tell
         records = asyncio.run(
             evaluate_policy(
-                spec, code_dir, checkpoint_dir, wanted, idea=name, station_seed=station_seed, on_episode=say
+                spec,
+                code_dir,
+                checkpoint_dir,
+                wanted,
+                idea=name,
+                station_seed=station_seed,
+                on_episode=say,
+                policy_secret=policy_secret(load_key(opened.key_path)),
             )
         )
     extra = {"idea": name, "environment": env, "profile": profile, "station_seed": station_seed}
@@ -131,6 +139,7 @@ async def evaluate_policy(
     station_seed: int,
     on_episode: Callable[[dict[str, Any]], None] = lambda _: None,
     sinks: Sequence[MemorySink] = (),
+    policy_secret: str = "",
 ) -> list[EpisodeRecord]:
     """Run every seed once on `spec.stations` fresh simulated stations.
 
@@ -143,6 +152,7 @@ async def evaluate_policy(
         station_seed: Seed of the first station.
         on_episode: Called with each finished episode's line.
         sinks: One per station, to keep the arrays as well.
+        policy_secret: Keys the seeds that the policy gets (see `tasks.episode.policy_seed`).
     """
     import environments
     from environments.verifier_client import VerifierClient
@@ -190,6 +200,7 @@ async def evaluate_policy(
                 pool=SeedPool.SEARCH,
                 seeds=seeds[number :: len(names)],
                 film=False,
+                policy_secret=policy_secret,
                 result_file="",
             )
             verifier = await VerifierClient.connect(room / "verifier.sock")

@@ -190,9 +190,10 @@ async def _campaign(lab: Lab, spec: CampaignSpec, ui_url: str, console: Console)
     adopt(service_environment(lab.path, state_api_url(lab)))
     from commands.prefect_api import live_runs, start_run
     from data.keeper_client import KeeperClient
+    from tasks.integrity import pinned
 
     keeper = KeeperClient(lab.keeper_socket)
-    spec = await keeper.start_campaign(spec)
+    spec = await keeper.start_campaign(pinned(spec))
     await keeper.close()
     running = await live_runs("campaign")
     run_id = running[0] if running else await start_run("campaign/campaign", {"spec": spec.model_dump(mode="json")})

@@ -9,6 +9,7 @@ Events it reads, with their `data`:
 | seeds_drawn | pool, seeds, purpose (`search` extends the search block; `confirm` belongs to the iteration) |
 | work_claimed | a Work |
 | station_up | a station flow began: what it had claimed before and not ended is handed out again |
+| station_parked | reason: a reset used up its attempts; no work until `station_unparked`, what it held waits for it |
 | stage_started | stage |
 | episode | an EpisodeRecord |
 | judged | a Judgement and, where it differs from the iteration, `idea` |
@@ -79,7 +80,7 @@ class WorkState:
     stage: str = ""
     claims: int = 1
     orphaned: bool = False
-    """Its station's flow died and has started again; the work is waiting to be claimed once more."""
+    """Its station's flow died and has started again, or the station is parked: it waits to be claimed once more."""
     ended: bool = False
     status: IterationStatus = IterationStatus.RUNNING
 
@@ -112,6 +113,8 @@ class CampaignState:
     draws: dict[int, HeldOutDraw] = field(default_factory=dict)
     stations: dict[str, float] = field(default_factory=dict)
     """Wall time when each station was last heard of."""
+    parked: dict[str, str] = field(default_factory=dict)
+    """Stations that wait for a person, and why."""
     tokens: int = 0
     robot_s: float = 0.0
     """Station seconds in reset and rollout, all stations."""
@@ -122,6 +125,8 @@ class CampaignState:
     _results: dict[str, dict[tuple[SeedPool, int, str], Result]] = field(default_factory=dict)
     _unscored: Counter[tuple[str, SeedPool]] = field(default_factory=Counter)
     _walls: dict[str, list[float]] = field(default_factory=dict)
+    _ran: dict[str, list[tuple[str, tuple[SeedPool, int, str]]]] = field(default_factory=dict)
+    """Which results an iteration brought: (idea, where), so that an INVALID one can be taken out again."""
 
     @classmethod
     def from_events(cls, spec: CampaignSpec, events: Iterable[Event]) -> CampaignState:
@@ -153,6 +158,12 @@ class CampaignState:
             case "station_up":
                 for work in self.running:
                     work.orphaned = work.orphaned or work.work.station == event.station
+            case "station_parked":
+                self.parked[event.station] = str(event.data.get("reason", ""))
+                for work in self.running:
+                    work.orphaned = work.orphaned or work.work.station == event.station
+            case "station_unparked":
+                self.parked.pop(event.station, None)
             case "stage_started":
                 for work in self._works_of(event):
                     work.stage = str(event.data.get("stage", ""))
@@ -326,6 +337,7 @@ class CampaignState:
         where = (key.pool, key.seed, key.station)
         if where not in mine or mine[where].outcome is Outcome.UNSCORED:
             mine[where] = result
+            self._ran.setdefault(key.iteration, []).append((key.idea, where))
 
     def _judged(self, event: Event) -> None:
         fields: Mapping[str, object] = {k: v for k, v in event.data.items() if k not in ("idea", "iteration")}
@@ -340,6 +352,8 @@ class CampaignState:
 
     def _ended(self, event: Event) -> None:
         status = IterationStatus(event.data["status"])
+        if status is IterationStatus.INVALID:
+            self._forget(event.iteration)
         for work in self._works_of(event):
             work.ended, work.status = True, status
             if work.work.kind is WorkKind.HELD_OUT:
@@ -347,6 +361,13 @@ class CampaignState:
         idea = self.ideas.get(event.iteration)
         if idea is not None and idea.idea != self.baseline:
             idea.status, idea.detail = status, str(event.data.get("detail", ""))
+
+    def _forget(self, iteration: str) -> None:
+        """Take out what an INVALID iteration measured, its incumbent's episodes too: it enters no rate."""
+        for idea, where in self._ran.pop(iteration, []):
+            self._results.get(idea, {}).pop(where, None)
+        for draw in self.draws.values():
+            draw.forget(iteration)
 
     def _summary(self, idea: IdeaState) -> IdeaSummary:
         proposal = idea.proposal or Proposal.model_validate({"status": "ok", "researcher": ""})

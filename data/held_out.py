@@ -49,6 +49,11 @@ class HeldOutDraw:
         """Note that a chunk's iteration ended, finished or not."""
         self._ended.add(iteration)
 
+    def forget(self, iteration: str) -> None:
+        """Take back the results of a chunk whose iteration ended as INVALID; its seeds are handed out again."""
+        for seed in self._claims.get(iteration, ()):
+            self.results.pop(seed, None)
+
     @property
     def missing(self) -> tuple[int, ...]:
         """Seeds of ended chunks that have no scored result: to be handed out again."""

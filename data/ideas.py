@@ -10,7 +10,7 @@ from pathlib import Path
 
 from data.lab import EDITABLE, Lab
 from data.lab_git import IDEAS, LabGit, clean_name, one_line
-from nightlab.errors import LabError, UsageError
+from nightlab.errors import LabError, TamperError, UsageError
 from nightlab.records import Idea, Proposal, Usage
 
 FILE_MAX_BYTES = 256 * 1024
@@ -49,11 +49,15 @@ class IdeaStore:
         return _export(self.lab.worktrees_dir / iteration, files, mode=0o644, anew=True)
 
     def export(self, idea: str, environment: str) -> Path:
-        """The idea's files, read-only, at `worktrees/code/<idea>`; made once."""
+        """The idea's files, read-only, at `worktrees/code/<idea>`; made once.
+
+        Raises:
+            TamperError: they are there already and differ from the idea's commit.
+        """
         target = self.lab.worktrees_dir / "code" / idea
-        if target.is_dir():
-            return target
         files = self.git.files(self.commit_of(idea), f"research/{environment}")
+        if target.is_dir():
+            return _unchanged(target, files, idea)
         return _export(target, files, mode=0o444, anew=False)
 
     def commit(
@@ -150,6 +154,22 @@ def _read_plain(path: Path) -> bytes:
         return bytes(content)
     finally:
         os.close(descriptor)
+
+
+def _unchanged(target: Path, files: Mapping[str, bytes], idea: str) -> Path:
+    """The export at `target`, if it holds exactly `files`."""
+    found = {entry.name for entry in os.scandir(target)} - {"__pycache__"}
+    differing = sorted(found ^ set(files))
+    for name in sorted(found & set(files)):
+        path = target / name
+        if path.is_symlink() or path.read_bytes() != files[name]:
+            differing.append(name)
+    if differing:
+        raise TamperError(
+            f"the code of {idea} was changed after its commit: {', '.join(differing)} in {target}. "
+            f"Remove that folder; it is made again from git"
+        )
+    return target
 
 
 def _export(target: Path, files: Mapping[str, bytes], *, mode: int, anew: bool) -> Path:

@@ -43,6 +43,11 @@ def campaign_key(lab_key: bytes, campaign: str, seed: int) -> bytes:
     return hashlib.blake2b(f"{campaign}:{seed}".encode(), key=lab_key[:64], digest_size=32).digest()
 
 
+def policy_secret(lab_key: bytes) -> str:
+    """What keys the seeds that policies get, so that nobody can find an episode's seed from them by trying."""
+    return hashlib.blake2b(b"policy seeds", key=lab_key[:64], digest_size=32).hexdigest()
+
+
 class SeedSource:
     """Draws seeds by index; the same key and index give the same seed. Holds no state: the keeper counts."""
 

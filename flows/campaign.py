@@ -13,6 +13,7 @@ from prefect.deployments import run_deployment
 from data.campaign_state import CampaignState
 from nightlab.records import CampaignSpec
 from tasks.context import LabContext
+from tasks.integrity import pinned
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -31,7 +32,7 @@ async def campaign(spec: CampaignSpec) -> dict[str, Any]:
         spec: Environment, budget, researcher and target. Stations and profile must be those the lab was started with.
     """
     lab = LabContext.here()
-    spec = await lab.keeper.start_campaign(spec)
+    spec = await lab.keeper.start_campaign(pinned(spec))
     name = spec.campaign
     progress = await acreate_progress_artifact(
         progress=0.0, key=f"budget-{name}".lower(), description="wall budget used, %"

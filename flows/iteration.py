@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
-from nightlab.errors import NightlabError, PolicyError, TamperError
+from nightlab.errors import NightlabError, PolicyError, ResetError, TamperError
 from nightlab.records import IterationStatus, Work, WorkKind
 from tasks.context import LabContext
 from tasks.deploy import deploy
+from tasks.integrity import end_tampered
 from tasks.literature import literature
 from tasks.propose import propose
 from tasks.rollout import rollout
@@ -49,9 +50,10 @@ async def iteration(campaign: str, station: str, work: Work | None = None) -> di
             return await _search(lab, work)
         return await _evaluate(work)
     except TamperError as error:
-        where = {"campaign": campaign, "iteration": work.iteration, "station": station}
-        await lab.note("tamper", f"{campaign}:{work.iteration}:tamper", **where, reason=str(error))
-        return await _end(lab, work, IterationStatus.INVALID, str(error))
+        return await end_tampered(lab, work, error)
+    except ResetError as error:  # parked: the work stays open, for this station after `nightlab unpark`
+        get_run_logger().error("%s", error)
+        return {"status": "parked", "reason": str(error)}
     except Exception as error:
         await _end(lab, work, IterationStatus.CRASHED, f"{type(error).__name__}: {error}"[:1000])
         raise

@@ -11,8 +11,8 @@ from flows.iteration import iteration
 from nightlab.records import IterationStatus, WorkKind
 from tasks.context import LabContext
 
-FRUITLESS = (IterationStatus.NO_CHANGE, IterationStatus.CRASHED, IterationStatus.REJECTED)
-"""Ends that touched no robot: several in a row slow the station's asking down."""
+FRUITLESS = (IterationStatus.NO_CHANGE, IterationStatus.CRASHED, IterationStatus.REJECTED, IterationStatus.INVALID)
+"""Ends that brought no result: several in a row slow the station's asking down."""
 
 
 @flow(name="station", flow_run_name="{station} {campaign}", persist_result=False)

@@ -7,17 +7,26 @@ the environment's seed never reaches the sandbox.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from data.episodes import EpisodeArrays, EpisodeBuffer
 from nightlab.contracts import ControlSession, Environment, EpisodeEvidence, Lease, Observation, SimulatorAdmin
-from nightlab.errors import PolicyError, SafetyError, StationError
+from nightlab.errors import PolicyError, ResetError, SafetyError
 from nightlab.records import Clock, EpisodeEnd, EpisodeKey, ResetReport, StationSpec
 from policies.host import PolicyProcess
 from robots.client import StationClient
 
 FILM_EVERY_STEPS = 2
 """Control periods between filmed frames: 5 Hz at a control rate of 10 Hz."""
+
+
+class ResetFailed(ResetError):
+    """A reset used up its attempts. Carries what it did, and what the cameras saw before and after."""
+
+    def __init__(self, station_id: str, report: ResetReport, pictures: list[bytes]) -> None:
+        super().__init__(f"{station_id}: reset failed after {report.attempts} attempts: {report.reason}")
+        self.report = report
+        self.pictures = pictures
 
 
 @dataclass(slots=True)
@@ -39,9 +48,12 @@ class RawEpisode:
     arrays: EpisodeArrays
 
 
-def policy_seed(key: EpisodeKey) -> int:
-    """A 31-bit seed for the policy's own randomness: the same for candidate and incumbent, unrelated to `key.seed`."""
-    digest = hashlib.sha256(f"policy-{key.pool.value}-{key.seed}".encode()).digest()
+def policy_seed(key: EpisodeKey, secret: str = "") -> int:
+    """A 31-bit seed for the policy's own randomness: the same for candidate and incumbent.
+
+    Keyed with the lab's secret: environment seeds have 31 bits, so a policy could try them all against a public hash.
+    """
+    digest = hashlib.blake2b(f"policy-{key.pool.value}-{key.seed}".encode(), key=secret.encode()[:64]).digest()
     return int.from_bytes(digest[:4], "big") >> 1
 
 
@@ -55,23 +67,26 @@ async def run_episode(
     key: EpisodeKey,
     *,
     film: bool,
+    secret: str = "",
 ) -> RawEpisode:
     """Run one episode.
 
     What the policy does wrong (exception, NaN, refused action, too late) ends the episode with POLICY_FAULT or
     SAFETY_STOP; the frames are still taken. A station's fault raises StationError: the caller records it as UNSCORED.
+    A reset that used up its attempts raises ResetFailed: the caller parks the station.
     """
     reset_begin = await station.clock()
     reset = await environment.reset(station, lease, key.seed, admin=admin)
+    pictures = list(getattr(environment, "reset_jpeg", ()))
     if not reset.success:
-        raise StationError(f"reset failed after {reset.attempts} attempts: {reset.reason}")
+        raise ResetFailed(spec.station_id, reset, pictures)
     buffer = EpisodeBuffer()
     fault, end = "", EpisodeEnd.MAX_STEPS
     async with station.control(lease, label=key.text()) as session:
         observation = await session.hold()
         rollout_begin = observation.clock
         try:
-            await policy.reset(spec, policy_seed(key))
+            await policy.reset(spec, policy_seed(key, secret))
             end = await _act(environment, session, policy, observation, buffer, film=film)
         except PolicyError as error:
             fault, end = str(error), EpisodeEnd.POLICY_FAULT
@@ -92,7 +107,7 @@ async def run_episode(
         control_wall_s=stats.control_wall_s,
         fault=fault,
         evidence=evidence,
-        arrays=buffer.arrays(),
+        arrays=replace(buffer.arrays(), reset_jpeg=pictures),
     )
 
 

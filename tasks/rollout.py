@@ -12,15 +12,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nightlab.errors import NightlabError, PolicyError, ServiceError, StationError, TamperError
+from data.seeds import load_key, policy_secret
+from nightlab.errors import NightlabError, PolicyError, ResetError, ServiceError, StationError, TamperError
 from nightlab.processes import spawn_async
 from nightlab.records import Checkpoint, SeedPool
 from tasks.context import LabContext
 from tasks.stage import stage
 from tasks.trial_job import PolicyFiles, TrialJob, TrialResult
 
+PARKED_EVENT = "nightlab.station.parked"
 KINDS: dict[str, type[NightlabError]] = {
     "StationError": StationError,
+    "ResetError": ResetError,
+    "ResetFailed": ResetError,
     "PolicyError": PolicyError,
     "TamperError": TamperError,
 }
@@ -41,10 +45,28 @@ async def rollout(
     seeds: list[int] | None = None,
     station_seed: int | None = None,
 ) -> dict[str, Any]:
-    """Deployed policy (and seeds, or none for a paired trial against the incumbent) → episodes in the ledger."""
+    """Deployed policy (and seeds, or none for a paired trial against the incumbent) → episodes in the ledger.
+
+    Raises ResetError when the station has to be parked; a person is paged by the Prefect event `nightlab.station.parked`.
+    """
     job = await _job(lab, campaign, iteration, station, idea, checkpoint, pool, seeds, station_seed)
-    result = await run_trial(lab, job, on_line=lambda _: None)
+    try:
+        result = await run_trial(lab, job, on_line=lambda _: None)
+    except ResetError as error:
+        page(campaign, iteration, station, str(error))
+        raise
     return result.model_dump(mode="json")
+
+
+def page(campaign: str, iteration: str, station: str, reason: str) -> None:
+    """Page a person: a Prefect event, to which an automation can tie a message, an e-mail or a call."""
+    from prefect.events import emit_event
+
+    emit_event(
+        event=PARKED_EVENT,
+        resource={"prefect.resource.id": f"nightlab.station.{station}", "prefect.resource.name": station},
+        payload={"campaign": campaign, "iteration": iteration, "reason": reason},
+    )
 
 
 async def _job(
@@ -74,6 +96,7 @@ async def _job(
         pool=SeedPool(pool) if pool else SeedPool.SEARCH,
         seeds=tuple(seeds or ()),
         station_seed=station_seed,
+        policy_secret=policy_secret(load_key(lab.lab.key_path)),
         result_file=str(lab.lab.run_dir / "jobs" / f"{iteration}-result.json"),
     )
 

@@ -11,14 +11,23 @@ from nightlab.records import IterationStatus, Judgement
 from tasks.context import LabContext
 from tasks.stage import stage
 
+BREACHES = {
+    "changed": "the frozen verifier contradicts stored verdicts",
+    "foreign_manifest": "judged under another manifest than the campaign's",
+    "forged": "ledger rows without the stored episode behind them",
+    "foreign_policy": "episodes of another idea's checkpoint",
+}
+"""What the audit can find (see tasks/verify.py), in words; any of it makes an iteration INVALID."""
+
 
 @stage("summarize", retry_delays_s=(1.0, 5.0))
 async def summarize(
     lab: LabContext, campaign: str, iteration: str, *, station: str, decide: bool, audit: dict[str, Any]
 ) -> dict[str, Any]:
     """Verdicts, incumbent → decision (or just the measurement), record and ledger row."""
-    if audit.get("changed") or audit.get("foreign_manifest"):
-        detail = f"frozen verifier disagrees: {audit}"
+    broken = [f"{words}: {', '.join(audit[key][:3])}" for key, words in BREACHES.items() if audit.get(key)]
+    if broken:
+        detail = "; ".join(broken)
         await lab.keeper.end_iteration(campaign, iteration, IterationStatus.INVALID, detail)
         return {"status": IterationStatus.INVALID.value, "detail": detail}
     judgement: Judgement | None = None

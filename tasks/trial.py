@@ -11,6 +11,7 @@ run again with the same job it continues with the missing seeds.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import signal
 import sys
@@ -25,14 +26,14 @@ from data.keeper_client import KeeperClient
 from data.ledger import LedgerReader
 from data.schedule import TrialPlan, stop_trial
 from environments import make
-from environments.manifest import check as check_manifest
 from environments.verifier_client import VerifierClient
-from nightlab.errors import NightlabError, StationError
+from nightlab.errors import NightlabError, ResetError, StationError
 from nightlab.records import CampaignSpec, EpisodeEnd, EpisodeKey, EpisodeRecord, Event, Outcome, SeedPool, Verdict
 from policies.host import PolicyProcess
 from robots.admin import AdminClient
 from robots.client import StationClient
-from tasks.episode import RawEpisode, run_episode
+from tasks.episode import RawEpisode, ResetFailed, run_episode
+from tasks.integrity import check_checkpoint, check_pin
 from tasks.trial_job import PolicyFiles, TrialJob, TrialResult
 from tasks.trial_sink import TrialSink
 
@@ -40,6 +41,10 @@ STATION_ATTEMPTS = 3
 """How often the same seed is run again after a station's fault before it stays UNSCORED."""
 STATION_WAIT_S = 45.0
 """How long a trial waits for a station server that went away (the supervisor restarts it within seconds)."""
+
+
+_UNPARK = "Look at the cell and bring it in order, then: nightlab unpark {}"
+"""What the person who is paged has to do."""
 
 
 class TrialStopped(Exception):
@@ -61,6 +66,10 @@ class Follower:
             self._seq = max(self._seq, event.seq)
             self._state.apply(event)
         return stop_trial(self._state, self._iteration, time.time())
+
+    def parked(self, station: str) -> str:
+        """Why a station waits for a person, as of the latest `stop_reason`; empty if it does not."""
+        return self._state.parked.get(station, "")
 
 
 class Trial:
@@ -88,7 +97,7 @@ class Trial:
 
     async def run(self) -> TrialResult:
         """Run the job; raises TamperError before anything moves if a frozen file was changed."""
-        self.manifest_sha256 = check_manifest(self.environment.name)
+        self.manifest_sha256 = check_pin(self.job.campaign)
         await self._policy(self.job.candidate)
         await self._connect()
         try:
@@ -150,6 +159,7 @@ class Trial:
         """The running policy process of an idea; started again after a fault."""
         running = self._policies.get(files.idea)
         if running is None or not running.alive:
+            await asyncio.to_thread(check_checkpoint, Path(files.checkpoint_dir), files.sha256)
             running = await PolicyProcess.start(Path(files.code_dir), Path(files.checkpoint_dir))
             self._policies[files.idea] = running
         return running
@@ -196,10 +206,14 @@ class Trial:
 
         Raises:
             TrialStopped: the campaign has no more use for this trial.
+            ResetError: the station is parked, or was parked now because its reset used up its attempts.
         """
         reason = self._follower.stop_reason() if self._follower else ""
         if reason:
             raise TrialStopped(reason)
+        station = self.job.place.station
+        if self._follower and self._follower.parked(station):
+            raise ResetError(f"{station} is parked: {self._follower.parked(station)}. {_UNPARK.format(station)}")
         for attempt in range(STATION_ATTEMPTS):
             key = EpisodeKey(
                 campaign=self.job.campaign.campaign,
@@ -213,8 +227,13 @@ class Trial:
             try:
                 policy = await self._policy(files)
                 raw = await run_episode(
-                    self.environment, self.station, self.lease, self.admin, policy, self.spec, key, film=self.job.film
-                )
+                    self.environment, self.station, self.lease, self.admin, policy, self.spec, key, film=self.job.film,
+                    secret=self.job.policy_secret,
+                )  # fmt: skip
+            except ResetFailed as error:
+                await self._join()
+                await self._park(key, error)
+                raise
             except StationError as error:
                 await self._station_fault(key, str(error))
                 continue
@@ -281,6 +300,27 @@ class Trial:
             fault=raw.fault[:500],
             manifest_sha256=self.manifest_sha256,
             filmed=bool(raw.arrays.film_jpeg),
+        )
+
+    async def _park(self, key: EpisodeKey, error: ResetFailed) -> None:
+        """Take the station out of the campaign until a person has looked at it; the others go on."""
+        self.unscored += 1
+        pictures = [base64.b64encode(jpeg).decode() for jpeg in error.pictures]
+        await self.keeper.append(
+            Event(
+                event_id=f"station_parked:{key.text()}:{time.time_ns()}",
+                kind="station_parked",
+                campaign=key.campaign,
+                iteration=key.iteration,
+                station=key.station,
+                wall_s=time.time(),
+                data={
+                    "reason": str(error)[:500],
+                    "fix": _UNPARK.format(key.station),
+                    "reset": error.report.model_dump(mode="json"),
+                    "pictures_jpeg_base64": pictures,
+                },
+            )
         )
 
     async def _station_fault(self, key: EpisodeKey, reason: str) -> None:

@@ -32,6 +32,8 @@ class TrialJob(Record):
     station_seed: int | None = None
     """Sample the simulated station anew with this seed for the trial (held-out stations), and restore it afterwards."""
     film: bool = True
+    policy_secret: str = ""
+    """Hides the episodes' seeds in the seeds that policies get; see `tasks.episode.policy_seed`."""
     result_file: str
     """Where the trial writes its `TrialResult` as JSON."""
 

@@ -38,6 +38,8 @@ class CampaignSpec(Record):
     """Search seeds per trial at most."""
     confirm_n: int = Field(default=12, ge=1)
     baseline_n: int = Field(default=20, ge=1)
+    manifest_sha256: str = ""
+    """Frozen manifest that the campaign is held to; set when it starts. Empty: whatever is frozen at each trial."""
 
 
 class StationPlace(Record):
