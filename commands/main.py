@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("commands.evaluate:evaluate", "Measure an idea on fresh stations, outside any campaign."),
     "replay": ("commands.replay:replay", "Run an iteration again from one of its stages."),
     "estop": ("commands.estop:estop", "Stop every robot of the lab, or one, at once."),
+    "unpark": ("commands.unpark:unpark", "Give a station work again whose reset had given up."),
     "doctor": ("commands.doctor:doctor", "Check this machine and say how to mend it."),
 }
 """Verb → where its function is, and its line in `nightlab --help`."""

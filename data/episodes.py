@@ -62,6 +62,8 @@ class EpisodeArrays:
     judged: Arrays = field(default_factory=dict)
     """Channel → [frames, …]: the observations at those frames."""
     film_jpeg: list[bytes] = field(default_factory=list)
+    reset_jpeg: list[bytes] = field(default_factory=list)
+    """Pictures before and after the reset; what each shows stands in `ResetReport.frames`."""
     film_steps: list[int] = field(default_factory=list)
     """Row that each filmed picture belongs to (the picture shows the state after the action of that row)."""
 
@@ -188,7 +190,7 @@ def _array(value: Mapping[str, Any]) -> NDArray[Any]:
 _GROUPS = ("observations", "requested", "executed", "judged")
 _ROWS = ("late", "clamped", "station_s", "wall_s")
 _LISTS = ("frames_png", "film_jpeg", "film_steps")
-_LATER_LISTS = ("frame_cameras", "frame_seqs", "depths_png")
+_LATER_LISTS = ("frame_cameras", "frame_seqs", "depths_png", "reset_jpeg")
 """Lists that episodes of earlier versions lack."""
 
 

@@ -145,6 +145,8 @@ class Recorder:
             folder = partial / "judged" / record.key.text()
             folder.mkdir(parents=True)
             write_judged(folder, arrays.stored())
+            for label, jpeg in zip(record.reset.frames, arrays.reset_jpeg, strict=False):
+                (folder / f"reset {label}.jpg".replace(" ", "-")).write_bytes(jpeg)
         _list(partial, [*moving, *still])
         self._publish(partial, target)
         return frames

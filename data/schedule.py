@@ -28,6 +28,9 @@ __all__ = [
     "Draw", "ScheduleSettings", "TrialPlan", "final_due", "judge_trial", "next_work", "stop_trial", "trial_plan",
 ]  # fmt: skip
 
+PARKED_WAIT_S = 2.0
+"""How long a parked station waits before it asks again whether a person has seen to it."""
+
 
 def next_work(
     state: CampaignState,
@@ -54,6 +57,8 @@ def next_work(
     reason = state.stop_reason(now_s)
     if reason:
         return desk.idle(WorkKind.STOP, reason)
+    if station in state.parked:
+        return desk.idle(WorkKind.WAIT, f"parked: {state.parked[station]}", wait_s=PARKED_WAIT_S)
     for ask in (desk.again, desk.baseline, desk.held_out, desk.anchor, desk.qualification, desk.filler):
         work = ask()
         if work is not None:
@@ -274,7 +279,7 @@ class _Desk:
             if work.ended or work.work.draw != held.number or work.work.kind is not WorkKind.HELD_OUT:
                 continue
             heard_s = max(work.claimed_s, self.state.stations.get(work.work.station, 0.0))
-            gone = self.now_s - heard_s > self.settings.lost_s
+            gone = self.now_s - heard_s > self.settings.lost_s or work.work.station in self.state.parked
             if gone or (work.orphaned and work.claims >= self.settings.most_claims):
                 lost += [seed for seed in work.work.seeds if seed not in held.results]
         claimed = [
