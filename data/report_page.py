@@ -11,6 +11,7 @@ from data.metrics import measure
 from data.pairs import Result
 from data.pictures import Failure, best_film, failures
 from data.report_data import headline, measures
+from data.report_integrity import integrity
 from data.spans import SHARES
 from data.statistics import rate
 from nightlab.records import CampaignSpec, Decision, EpisodeRecord, Event, Judgement, Outcome, Rate, SeedPool, WorkKind
@@ -61,6 +62,7 @@ def page(spec: CampaignSpec, events: Sequence[Event], lab: Lab | None = None) ->
         "film": film,
         "failures": looked,
         "attention": attention(state, events, metrics.mru_reason),
+        "integrity": integrity(state, events, episodes),
         "clock": plots.clock,
     }
 
