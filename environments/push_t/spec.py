@@ -37,7 +37,10 @@ RESET_ATTEMPTS = 3
 SENSOR_TOLERANCE_px = 30.0
 """Pose sensor against camera, mean distance of the T's corners: over 4 sigma of the `hard` profile."""
 AGENT_TOLERANCE_px = 40.0
-"""Disc in the camera against the disc's sensor on the last frame; beyond it the frame is stale: a station fault."""
+"""Disc in the camera against the disc's sensor on the last frame, besides the way it moved over the held frames (the
+sensor may be old); beyond it the frame is stale: a station fault."""
+CAMERA_MOVED_px = 1
+"""Facing walls of the table that are seen farther than this from their place mean that the camera was moved."""
 MIN_VISIBLE_SHARE = 0.7
 """Share of the T's outline that must be seen (a disc on top hides a fifth); below it the T counts as hidden."""
 MAX_FIT_RESIDUAL_px = 1.0
@@ -66,7 +69,7 @@ FAILURE_REASONS = (
 )
 """What `Verdict.reason` says of a FAILURE: the keys of the failure histogram."""
 
-FAULT_REASONS = ("station_fault", "frames_missing", "camera_black", "camera_frozen", "camera_stale")
+FAULT_REASONS = ("station_fault", "frames_missing", "camera_black", "camera_frozen", "camera_stale", "camera_moved")
 """What `Verdict.reason` says of an UNSCORED episode."""
 
 PAPER_RGB = (255, 255, 255)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from environments.fusion import GuardBand, Opinion, at_least, at_most
 from environments.push_t import spec
+from environments.push_t.mounting import is_displaced
 from environments.push_t.start import START_KEYS
 from environments.push_t.vision import BlockFit, Sight, look
 from nightlab.contracts import EpisodeEvidence, Frame
@@ -154,6 +155,7 @@ def station_fault(evidence: EpisodeEvidence) -> tuple[str, tuple[Predicate, ...]
         ("frames_missing", at_least("observations", float(len(evidence.observations)), float(len(frames)))),
         ("camera_black", at_least("brightness", brightness, spec.BLACK_LEVEL)),
         ("camera_frozen", at_least("new_frames", float(_advancing(frames)), float(len(frames)))),
+        ("camera_moved", at_most("displaced_views", float(_displaced(frames)), 0.0)),
     ]
     for reason, predicate in checks:
         if not predicate.passed:
@@ -170,6 +172,12 @@ def _advancing(frames: Sequence[Frame]) -> int:
     """Frames that are newer than the one before, by the camera's counter."""
     seqs = [frame.seq for frame in frames]
     return sum(1 for i, seq in enumerate(seqs) if i == 0 or seq > seqs[i - 1])
+
+
+def _displaced(frames: Sequence[Frame]) -> int:
+    """How many of the first and the last frame show the table's walls elsewhere; 0.8 ms a frame."""
+    ends = (*frames[:1], *frames[1:][-1:])
+    return sum(is_displaced(frame.rgb) for frame in ends if _usable([frame]))
 
 
 def _sights(frames: Sequence[Frame]) -> list[Sight]:
@@ -189,8 +197,9 @@ def _stale_camera(evidence: EpisodeEvidence, sights: Sequence[Sight]) -> Predica
     seen = sights[-1].agent_xy
     if seen is None:
         return at_most("camera_is_live", None, spec.AGENT_TOLERANCE_px, "px")
-    told = np.asarray(evidence.observations[-1]["agent_xy"], dtype=np.float64)
-    return at_most("camera_is_live", float(np.hypot(*(seen - told))), spec.AGENT_TOLERANCE_px, "px")
+    told = [np.asarray(values["agent_xy"], dtype=np.float64) for values in evidence.observations]
+    moved = max(float(np.hypot(*(there - told[-1]))) for there in told)  # or racing at the end would unscore a failure
+    return at_most("camera_is_live", float(np.hypot(*(seen - told[-1]))), spec.AGENT_TOLERANCE_px + moved, "px")
 
 
 def _predicates(evidence: EpisodeEvidence, seen: Seen) -> tuple[Predicate, ...]:
