@@ -1,0 +1,1 @@
+"""The verifier workbench: labelled sets, versions of an environment, and the sandboxed process that runs one of them."""
