@@ -11,10 +11,11 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from agents.workspace import load_yaml
+from nightlab.cards import PROJECT, catalogue, names
 from nightlab.errors import UsageError
 
-LIBRARY = Path(__file__).resolve().parents[1] / "policies" / "library"
-"""`<environment>/catalogue.yaml` for each environment that has one."""
+LIBRARY = PROJECT / "policies" / "library"
+"""Where the module libraries of this project's environments lie."""
 
 
 class Knob(BaseModel):
@@ -77,16 +78,21 @@ class Catalogue:
         return tuple(sorted({family for _, _, module in self for family in module.families}))
 
 
-def catalogue_path(environment: str, library: Path = LIBRARY) -> Path:
+def catalogue_path(environment: str) -> Path:
     """Where an environment's catalogue lies.
 
     Raises:
-        UsageError: the environment has none.
+        UsageError: no such environment, or it has none.
     """
-    path = library / environment / "catalogue.yaml"
-    if Path(environment).name != environment or not path.is_file():
-        known = [found.parent.name for found in library.glob("*/catalogue.yaml")]
-        raise UsageError.unknown("catalogue of ideas", environment, known, "nightlab run push_t")
+    path = catalogue(environment)
+    if not path.is_file():
+        known = [name for name in names() if catalogue(name).is_file()]
+        raise UsageError.unknown(
+            "catalogue of ideas",
+            environment,
+            known,
+            f"another researcher, or write {path} after docs/new_environment.md",
+        )
     return path
 
 

@@ -12,6 +12,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 
 from agents.history import PENDING_FAILURES, worth
+from nightlab.cards import find
 from nightlab.records import IdeaSummary, Passage
 
 LITERATURE_WEIGHT = 0.5
@@ -19,19 +20,17 @@ FAILURE_FAVOUR = 3.0
 """How much more a family is tried if all failures speak for it: 1 + this."""
 
 FAILURE_FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "never_moved": ("planning", "contact", "recovery"),
-    "moved_away": ("planning", "contact"),
-    "at_wall": ("planning", "recovery"),
-    "rotated": ("contact", "model"),
-    "shifted": ("contact", "model", "tracking"),
-    "missed_goal": ("model", "contact", "lookahead"),
-    "near_miss": ("precision", "tracking", "estimation"),
-    "not_held": ("precision", "latency"),
-    "sensors_disagree": ("estimation",),
     "policy_fault": ("robustness",),
     "out_of_time": ("latency", "tracking", "planning"),
 }
-"""Families that a kind of failure speaks for; the same for every environment."""
+"""Families that a failure of any environment speaks for; the environment's own failures stand in its card."""
+
+
+def failure_families(environment: str) -> dict[str, tuple[str, ...]]:
+    """Failure → the families of ideas that it speaks for; of an environment that is not installed, the common ones."""
+    about = find(environment)
+    own = {name: kind.families for name, kind in about.failures.items()} if about is not None else {}
+    return {**FAILURE_FAMILIES, **own}
 
 
 class Families:
@@ -45,7 +44,9 @@ class Families:
         passages: Sequence[Passage] = (),
         failures: Mapping[str, int] | None = None,
         relevance: Mapping[str, float] | None = None,
+        speaks_for: Mapping[str, tuple[str, ...]] = FAILURE_FAMILIES,
     ) -> None:
+        self._speaks_for = speaks_for
         self._share = _shares(failures or {})
         self.alpha = {name: 1.0 for name in names}
         self.beta = dict(self.alpha)
@@ -77,7 +78,7 @@ class Families:
         """
         favour, effect = 1.0, effect.lower()
         for failure, part in self._share.items():
-            favour += FAILURE_FAVOUR * part * bool(set(FAILURE_FAMILIES.get(failure, ())) & set(families))
+            favour += FAILURE_FAVOUR * part * bool(set(self._speaks_for.get(failure, ())) & set(families))
             favour += part * (failure.replace("_", " ") in effect)
         return favour
 

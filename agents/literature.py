@@ -15,22 +15,18 @@ from pathlib import Path
 from pydantic import Field
 
 from agents.workspace import load_yaml
+from nightlab import cards
 from nightlab.records import Passage
 from nightlab.records.base import Record
 
 BIBLIOGRAPHY = Path(__file__).with_name("bibliography.yaml")
 
 FAILURE_WORDS: Mapping[str, str] = {
-    "never_moved": "reach contact approach path obstacle around stuck",
-    "missed_goal": "translate push direction contact goal centre feedback prediction",
-    "rotated": "rotate orientation torque moment contact offset angle",
-    "near_miss": "precision fine small slow final accuracy tolerance",
-    "hidden": "camera occlusion view visible",
-    "pushed_away": "overshoot speed limit slow gentle",
     "out_of_time": "time speed faster plan lookahead chunk",
     "policy_fault": "robust exception fallback",
 }
-"""What a reader would search for after each kind of failure; unknown kinds are searched by their own name."""
+"""What a reader would search for after a failure of any environment; the environment's own stand in its card, and a
+failure without words is searched by its own name."""
 
 _STOP = frozenset(
     (
@@ -71,8 +67,9 @@ class Reference(Record):
 class Literature:
     """Full-text index over a bibliography, in memory. Safe to use from one thread at a time."""
 
-    def __init__(self, references: Sequence[Reference]) -> None:
+    def __init__(self, references: Sequence[Reference], failure_words: Mapping[str, str] = FAILURE_WORDS) -> None:
         self.references = tuple(references)
+        self.failure_words = dict(failure_words)
         self._database = sqlite3.connect(":memory:", check_same_thread=False)
         self._database.execute(
             "CREATE VIRTUAL TABLE note USING fts5(title, body, families, tokenize='porter unicode61')"
@@ -84,6 +81,17 @@ class Literature:
                 for row, entry in enumerate(self.references)
             ),
         )
+
+    @classmethod
+    def of(cls, environment: str) -> Literature:
+        """The index for one environment, built once per process: our bibliography, what it adds, its failures' words.
+
+        Raises:
+            UsageError: no such environment.
+            WorkspaceError: a bibliography cannot be read.
+        """
+        words = {name: kind.words for name, kind in cards.card(environment).failures.items() if kind.words}
+        return _load(BIBLIOGRAPHY, cards.bibliography(environment), tuple(sorted({**FAILURE_WORDS, **words}.items())))
 
     @classmethod
     def load(cls, path: Path = BIBLIOGRAPHY) -> Literature:
@@ -113,7 +121,7 @@ class Literature:
         total = sum(count for count in histogram.values() if count > 0)
         for failure, count in sorted(histogram.items()):
             if count > 0:
-                words = FAILURE_WORDS.get(failure, failure.replace("_", " "))
+                words = self.failure_words.get(failure, failure.replace("_", " "))
                 queries.append((2.0 * count / total, _words(words)))
         return queries
 
@@ -140,9 +148,12 @@ class Literature:
 
 
 @cache
-def _load(path: Path) -> Literature:
-    entries = load_yaml(path.read_text(), path.name)
-    return Literature([Reference.model_validate(entry) for entry in entries])
+def _load(
+    path: Path, more: Path | None = None, words: tuple[tuple[str, str], ...] = tuple(FAILURE_WORDS.items())
+) -> Literature:
+    found = [path] if more is None else [path, more]
+    entries = [entry for file in found for entry in load_yaml(file.read_text(), file.name)]
+    return Literature([Reference.model_validate(entry) for entry in entries], dict(words))
 
 
 def _words(text: str) -> list[str]:

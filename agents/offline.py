@@ -16,7 +16,7 @@ from typing import Literal
 
 from agents import moves
 from agents.catalogue import catalogue_path, load_catalogue
-from agents.families import Families
+from agents.families import Families, failure_families
 from agents.history import History, adoptable
 from agents.moves import Move
 from agents.recipe import read_recipe, write_recipe
@@ -69,6 +69,7 @@ class OfflineResearcher:
             passages=context.passages,
             failures={**context.failure_histogram, **_pressure(context)},
             relevance=history.relevance,
+            speaks_for=failure_families(context.environment),
         )
         move, kind = self._choose(history, families, context)
         if move is None:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from data.shard import VideoTrack, image_statistics
 
-KEY = "observation.images.top"
 CRF = 26
 """x264's quality: 0 is lossless, 51 the worst."""
 GOP = 10
@@ -20,13 +19,14 @@ _SAMPLED = 8
 """Pictures per episode that the statistics look at, every 8th pixel each way."""
 
 
-def write_film(path: Path, films: Sequence[Sequence[bytes]], fps: int) -> VideoTrack:
+def write_film(path: Path, films: Sequence[Sequence[bytes]], fps: int, key: str) -> VideoTrack:
     """Encode JPEG pictures of several episodes into one mp4 (h264, yuv420p, at most 256 px).
 
     Args:
         path: file to write.
         films: per episode its pictures in order; at least one each, all of one size.
         fps: pictures per second.
+        key: the dataset's feature that they become, e.g. `observation.images.top`.
     """
     import av
     import cv2
@@ -60,7 +60,7 @@ def write_film(path: Path, films: Sequence[Sequence[bytes]], fps: int) -> VideoT
             samples.append(pixels)
         if stream is not None:
             container.mux(stream.encode())
-    return VideoTrack(KEY, height_px, width_px, from_s, to_s, stats, np.concatenate(samples))
+    return VideoTrack(key, height_px, width_px, from_s, to_s, stats, np.concatenate(samples))
 
 
 def _decode(cv2: object, jpeg: bytes) -> NDArray[np.uint8]:

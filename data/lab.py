@@ -15,11 +15,10 @@ from pydantic import ValidationError
 
 from data.lab_git import LabGit
 from data.ledger import SqliteLedger, corrupt
+from nightlab import cards
 from nightlab.errors import LabError, UsageError
 from nightlab.records import EpisodeKey, LabConfig, StationConfig
 
-TEMPLATES = Path(__file__).resolve().parents[1] / "research"
-"""Where the workspace templates of the project lie, one folder per environment."""
 EDITABLE = ("policy.py", "train.py", "params.yaml", "notes.md")
 """What researchers edit."""
 SOCKET_PATH_MAX = 100
@@ -160,7 +159,7 @@ class Lab:
         Args:
             path: the directory; may exist, but not hold a lab or other files.
             config: its stations; default two nominal Push-T stations.
-            template: folder with the researcher's files; default `research/<environment>` of the project.
+            template: folder with the researcher's files; default: the environment's own.
 
         Raises:
             UsageError: the directory is in use, or there is no template for the environment.
@@ -169,12 +168,14 @@ class Lab:
         if cls.exists(path) or path.is_file():
             raise UsageError(f"{path} is not empty. Open it as a lab with: nightlab up --lab {path}   or name another")
         config = config or default_config()
-        source = template or TEMPLATES / config.environment
+        source = template or cards.template(config.environment)
         files = {f"research/{config.environment}/{name}": source / name for name in EDITABLE}
         missing = [name for name, file in files.items() if not file.is_file()]
         if missing:
-            known = sorted(folder.name for folder in TEMPLATES.glob("*/policy.py"))
-            raise UsageError.unknown("workspace template", str(source), known, "nightlab run ENV with one of these")
+            raise UsageError(
+                f"the workspace template {source} of {config.environment} lacks {', '.join(Path(name).name for name in missing)}; "
+                f"researchers start from {', '.join(EDITABLE)}. See docs/new_environment.md"
+            )
         path.mkdir(parents=True, exist_ok=True)
         partial = path / ".creating"
         partial.touch()
@@ -241,15 +242,14 @@ def default_config(
     *,
     world: str = "",
 ) -> LabConfig:
-    """Simulated stations robot-1 … robot-N, each with its own station seed; `world`: the environment's name if empty."""
+    """Simulated stations robot-1 … robot-N, each with its own station seed; `world`: the environment's own if empty."""
     if stations < 1:
         raise UsageError(f"a lab needs at least one station; asked were {stations}. Try: --stations 2")
+    world = world or cards.card(environment).world
     return LabConfig(
         environment=environment,
         stations=tuple(
-            StationConfig(
-                station=f"robot-{n}", world=world or environment, profile=profile, speed=speed, station_seed=n
-            )
+            StationConfig(station=f"robot-{n}", world=world, profile=profile, speed=speed, station_seed=n)
             for n in range(1, stations + 1)
         ),
     )

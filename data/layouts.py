@@ -1,22 +1,22 @@
-"""How an environment's episodes become columns of a LeRobotDataset: which channel is the state, which the object."""
+"""How an environment's episodes become columns of a LeRobotDataset, as its card says (`columns` in environment.yaml)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib import import_module
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.episodes import Arrays, EpisodeArrays
 from data.shard import Columns, Feature
+from nightlab.cards import find
+from nightlab.errors import LabError
 from nightlab.geometry import BAR_LOCAL, STEM_LOCAL
-from nightlab.records import EpisodeRecord
-
-RATES_HZ = {"push_t": 10, "pin_insertion": 20}
-"""Control rate of the environments that have a layout of their own."""
-TASKS = {"push_t": "push the T onto its goal", "pin_insertion": "insert the pin into the target hole"}
+from nightlab.records import DatasetColumn, EpisodeRecord
 
 
 def keypoints(poses: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -33,10 +33,23 @@ def keypoints(poses: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([x, y], axis=2).reshape(len(poses), 16)
 
 
+def sentence(environment: str) -> str:
+    """What the policy was to do, as the dataset says it."""
+    about = find(environment)
+    return about.sentence if about is not None else environment
+
+
+def film_key(environment: str) -> str:
+    """The dataset's feature that holds the film: that of the environment's camera."""
+    about = find(environment)
+    return f"observation.images.{about.camera if about is not None else 'top'}"
+
+
 def rate_hz(record: EpisodeRecord, arrays: EpisodeArrays) -> int:
-    """Control rate of an episode: the environment's own, else from its time stamps."""
-    if record.environment in RATES_HZ:
-        return RATES_HZ[record.environment]
+    """Control rate of an episode: the environment's own; where it is not installed, from the time stamps."""
+    about = find(record.environment)
+    if about is not None:
+        return max(1, round(about.rate_hz))
     span_s = float(arrays.station_s[-1] - arrays.station_s[0]) if len(arrays) > 1 else 0.0
     return max(1, round((len(arrays) - 1) / span_s)) if span_s > 0 else 10
 
@@ -83,18 +96,38 @@ Named = dict[str, tuple[NDArray[np.float64], tuple[str, ...]]]
 
 def _vectors(environment: str, arrays: EpisodeArrays) -> Named:
     """Observation and action vectors [T, width] with the names of their elements."""
-    seen, pose = arrays.observations, arrays.observations.get("block_pose")
-    if environment == "push_t" and pose is not None and "agent_xy" in seen:
-        corners = tuple(f"{axis}{number}_px" for number in range(8) for axis in "xy")
-        found: Named = {
-            "observation.state": (seen["agent_xy"], ("x_px", "y_px")),
-            "observation.environment_state": (keypoints(pose), corners),
-            "observation.block_pose": (pose, ("x_px", "y_px", "angle_rad")),
-        }
+    seen, about = arrays.observations, find(environment)
+    wanted = about.columns if about is not None else {}
+    found: Named
+    if wanted and all(column.channel in seen for column in wanted.values()):
+        found = {key: _column(column, seen[column.channel]) for key, column in wanted.items()}
     else:
         found = {"observation.state": _joined(seen)}
         found |= {f"observation.{key}": (_flat(rows), _names(key, rows)) for key, rows in seen.items() if len(seen) > 1}
     return found | {"action": _joined(arrays.executed), "action_requested": _joined(arrays.requested)}
+
+
+def _column(column: DatasetColumn, rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    values = _flat(_transform(column.transform)(rows) if column.transform else rows)
+    names = column.names or _names(column.channel, values)
+    if len(names) != values.shape[1]:
+        raise LabError(
+            f"the environment's card names {len(names)} elements of {column.channel!r}, which has {values.shape[1]}; "
+            "mend `columns` in its environment.yaml"
+        )
+    return values, names
+
+
+@cache
+def _transform(place: str) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    module, _, name = place.partition(":")
+    try:
+        return cast("Callable[[NDArray[np.float64]], NDArray[np.float64]]", getattr(import_module(module), name))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise LabError(
+            f"the environment's card asks for the transform {place!r}, which is not there ({error}); it is written as "
+            "module:function in `columns` of environment.yaml"
+        ) from error
 
 
 def _joined(channels: Arrays) -> tuple[NDArray[np.float64], tuple[str, ...]]:

@@ -139,7 +139,7 @@ class Recorder:
                 [layouts.columns(*episode) for episode in moving],
                 fps=layouts.rate_hz(record, arrays),
                 robot_type=record.environment,
-                task=layouts.TASKS.get(record.environment, record.environment),
+                task=layouts.sentence(record.environment),
             )
         for record, arrays in episodes:
             folder = partial / "judged" / record.key.text()
@@ -160,15 +160,16 @@ class Recorder:
         steps = arrays.film_steps
         every = max(1, round((steps[-1] - steps[0]) / max(1, len(steps) - 1)))
         fps = max(1, round(layouts.rate_hz(record, arrays) / every))
-        path = partial / VIDEO_PATH.format(video_key="observation.images.top", chunk_index=0, file_index=0)
-        track = write_film(path, films, fps)
+        key = layouts.film_key(record.environment)
+        path = partial / VIDEO_PATH.format(video_key=key, chunk_index=0, file_index=0)
+        track = write_film(path, films, fps, key)
         write_dataset(
             partial,
             layouts.features(record, arrays),
             [layouts.columns(*episode, rows=kept) for episode, kept in zip(episodes, rows, strict=True)],
             fps=fps,
             robot_type=record.environment,
-            task=layouts.TASKS.get(record.environment, record.environment),
+            task=layouts.sentence(record.environment),
             video=track,
         )
         _list(partial, episodes)

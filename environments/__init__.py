@@ -6,16 +6,15 @@ import importlib
 from importlib import metadata
 from types import ModuleType
 
+from nightlab.cards import ENTRY_POINTS, card
 from nightlab.contracts import Environment, Verifier
 from nightlab.errors import UsageError
-
-ENTRY_POINTS = "nightlab.environments"
-"""Entry-point group for environments outside this project: name → module with `make_environment`, `make_verifier`."""
 
 REGISTRY = {
     "push_t": "environments.push_t",
 }
-"""One line per environment: name → package with `make_environment()` and `make_verifier(manifest_sha256)`."""
+"""One line per environment of this project: name → package with `make_environment()` and
+`make_verifier(manifest_sha256)`. Environments from elsewhere come by the entry-point group `nightlab.environments`."""
 
 
 def names() -> list[str]:
@@ -34,7 +33,7 @@ def package_name(name: str) -> str:
     for point in metadata.entry_points(group=ENTRY_POINTS):
         if point.name == name:
             return point.value
-    raise UsageError.unknown("environment", name, names(), "nightlab run push_t")
+    raise UsageError.unknown("environment", name, names(), "nightlab environment list")
 
 
 def make(name: str) -> Environment:
@@ -50,9 +49,9 @@ def make_verifier(name: str, manifest_sha256: str = "") -> Verifier:
 
 
 def world(name: str) -> str:
-    """The simulated world that an environment's stations run: its package's `WORLD`, else its own name."""
-    found: str = getattr(_package(name), "WORLD", name)
-    return found
+    """The simulated world that an environment's stations run, as its card says."""
+    package_name(name)
+    return card(name).world
 
 
 def _package(name: str) -> ModuleType:

@@ -19,6 +19,7 @@ from nightlab.records.campaign import (
     Work,
     WorkKind,
 )
+from nightlab.records.card import DatasetColumn, EnvironmentCard, FailureKind
 from nightlab.records.episode import EpisodeKey, EpisodeRecord, Predicate, ResetReport, Verdict
 from nightlab.records.idea import (
     Checkpoint,
@@ -41,12 +42,15 @@ __all__ = [
     "Checkpoint",
     "Clock",
     "Compute",
+    "DatasetColumn",
     "Decision",
+    "EnvironmentCard",
     "EpisodeEnd",
     "EpisodeKey",
     "EpisodeRecord",
     "Event",
     "EventKind",
+    "FailureKind",
     "Idea",
     "IdeaSummary",
     "IterationStatus",

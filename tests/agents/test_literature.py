@@ -6,7 +6,7 @@ import re
 import time
 
 from agents.catalogue import catalogue_path, load_catalogue
-from agents.families import FAILURE_FAMILIES
+from agents.families import failure_families
 from agents.literature import FAILURE_WORDS, Literature
 
 GOAL = "push the T block onto its goal with a single pusher"
@@ -24,7 +24,7 @@ def test_every_family_of_the_catalogue_has_literature() -> None:
     cited = {family for entry in Literature.load().references for family in entry.families}
     families = set(load_catalogue(catalogue_path("push_t")).families)
     assert families <= cited, families - cited
-    assert {name for names in FAILURE_FAMILIES.values() for name in names} <= cited
+    assert {name for names in failure_families("push_t").values() for name in names} <= cited
 
 
 def test_passages_fit_the_goal_and_are_ranked() -> None:
@@ -36,7 +36,7 @@ def test_passages_fit_the_goal_and_are_ranked() -> None:
 
 
 def test_failures_change_what_is_found() -> None:
-    index = Literature.load()
+    index = Literature.of("push_t")
     near = index.search(GOAL, {"near_miss": 10}, k=6)
     stuck = index.search(GOAL, {"never_moved": 10}, k=6)
     assert {passage.source for passage in near} != {passage.source for passage in stuck}

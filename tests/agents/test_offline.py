@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agents.catalogue import LIBRARY, catalogue_path, load_catalogue
-from agents.families import Families
+from agents.families import Families, failure_families
 from agents.history import History, worth
 from agents.moves import weight
 from agents.offline import OfflineResearcher, structural_share
@@ -236,7 +236,13 @@ def test_priors_are_uniform_and_evidence_moves_them(make_idea: MakeIdea) -> None
     learnt = Families(names, ideas)
     assert learnt.mean("contact") < learnt.mean("precision") < 0.5 < learnt.mean("planning")
     passage = Passage(source="x", title="", text="", families=("precision",), relevance=1.0)
-    told = Families(names, [], passages=[passage], failures={"near_miss": 9, "rotated": 1})
+    told = Families(
+        names,
+        [],
+        passages=[passage],
+        failures={"near_miss": 9, "rotated": 1},
+        speaks_for=failure_families("push_t"),
+    )
     assert told.mean("contact") == 0.5 < told.mean("precision") <= 0.6
     assert told.favour(["planning"]) == 1.0
     assert told.favour(["contact"]) == pytest.approx(1.3)
@@ -295,7 +301,7 @@ def test_a_rewritten_policy_is_no_recipe(catalogue_file: Path, make_context: Mak
 
 
 def test_an_environment_without_a_catalogue(make_context: MakeContext) -> None:
-    with pytest.raises(UsageError, match=r"unknown catalogue of ideas 'mini'; there are: push_t"):
+    with pytest.raises(UsageError, match=r"unknown environment 'mini'; there are: .*push_t"):
         OfflineResearcher(seed=1).propose_now(make_context())
 
 

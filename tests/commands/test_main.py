@@ -90,7 +90,7 @@ def test_a_corrupt_lab_is_one_clear_line(lab: Lab, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("up", "--environment", "nonesuch"), "unknown environment 'nonesuch'; there are: push_t"),
+        (("up", "--environment", "nonesuch"), "unknown environment 'nonesuch'; there are: "),
         (("up", "--stations", "0"), "at least one station; asked were 0"),
         (("up", "--profile", "nonesuch"), "nonesuch"),
     ],

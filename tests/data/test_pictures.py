@@ -24,7 +24,7 @@ def jpeg(level: int) -> bytes:
 def dataset(tmp_path: Path) -> tuple[Path, Path]:
     """A film of two episodes (10 dark pictures, 20 bright ones) at 5 Hz, with lerobot's episode table."""
     film = tmp_path / "videos" / "observation.images.top" / "chunk-000" / "file-000.mp4"
-    track = write_film(film, [[jpeg(20)] * 10, [jpeg(230)] * 20], 5)
+    track = write_film(film, [[jpeg(20)] * 10, [jpeg(230)] * 20], 5, "observation.images.top")
     table = tmp_path / "meta" / "episodes" / "chunk-000" / "file-000.parquet"
     table.parent.mkdir(parents=True)
     pq.write_table(pa.table({"videos/observation.images.top/to_timestamp": list(track.to_s)}), table)

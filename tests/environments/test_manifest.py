@@ -135,6 +135,6 @@ def test_bad_arguments_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert manifest.main(["check", "nope"]) == 2
     errors = capsys.readouterr().err
     assert "usage: python -m environments.manifest freeze|check [ENV]" in errors
-    assert "unknown environment 'nope'; there are: push_t" in errors
+    assert "unknown environment 'nope'; there are: " in errors
     with pytest.raises(UsageError):
         manifest.check("nope")
