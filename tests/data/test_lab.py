@@ -62,10 +62,10 @@ def test_a_folder_in_use_does_not_become_a_lab(tmp_path: Path) -> None:
 
 
 def test_an_environment_without_template_is_refused_before_anything_is_made(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="unknown environment 'juggling'; there are: .*push_t"):
+    with pytest.raises(UsageError, match=r"unknown environment 'juggling'; there are: .*push_t"):
         default_config(environment="juggling")
     config = default_config().model_copy(update={"environment": "juggling"})
-    with pytest.raises(UsageError, match="unknown environment 'juggling'; there are: .*push_t"):
+    with pytest.raises(UsageError, match=r"unknown environment 'juggling'; there are: .*push_t"):
         Lab.create(tmp_path / "lab", config)
     bare = tmp_path / "bare"
     bare.mkdir()
