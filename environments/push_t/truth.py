@@ -40,8 +40,12 @@ async def stage(station: Station, lease: Lease, admin: SimulatorAdmin, seed: int
 def sample_state(seed: int) -> dict[str, float]:
     """A terminal state (keys START_KEYS) that breaks no rule of a start, the disc often at the T."""
     rng = np.random.default_rng([0x7247, seed])
+    return state_of_coverage(_target(rng), rng)
+
+
+def state_of_coverage(target: float, rng: np.random.Generator) -> dict[str, float]:
+    """A terminal state whose coverage is `target`; 0 stands for anywhere on the table."""
     while True:
-        target = _target(rng)
         pose = _pose_of_coverage(target, rng.normal(0, 1, 3) * (4.0, 4.0, 0.06)) if target > 0 else _anywhere(rng)
         for _ in range(20):
             agent = _agent(rng, pose)

@@ -162,6 +162,8 @@ class FakeStation:
         """A frame, as the scripted faults allow."""
         self._enter("capture")
         rgb = self.world.render(camera)
+        render_depth = getattr(self.world, "render_depth", None)
+        depth_m = None if render_depth is None else render_depth(camera)
         if self.faults.black_camera:
             rgb = np.zeros_like(rgb)
         if self._first_frame is not None and self.faults.frozen_camera:
@@ -169,7 +171,7 @@ class FakeStation:
         if self._first_frame is not None and self.faults.stale_pictures:
             rgb = self._first_frame.rgb
         self._frame_seq += 1
-        frame = Frame(camera, self._clock(), self._frame_seq, rgb)
+        frame = Frame(camera, self._clock(), self._frame_seq, rgb, depth_m)
         self._first_frame = self._first_frame or frame
         return frame
 
