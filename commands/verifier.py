@@ -74,7 +74,8 @@ def text(scores: Scores) -> str:
         f"{scores.environment} {scores.version[:12]} on {scores.set_name}/{scores.split}: n {scores.n}, "
         f"{scores.successes} successes",
         f"  agreement {scores.agreement:.4f} [{scores.agreement_low:.4f}, {scores.agreement_high:.4f}], precision "
-        f"{precision}, recall {recall}",
+        f"{precision}, recall {recall}; outside the guard band {scores.agreement_outside_band:.4f} of "
+        f"{scores.n_outside_band}",
         f"  false positives {scores.false_positives}, false negatives {scores.false_negatives}, unscored "
         f"{scores.unscored}, broken {scores.broken}",
         f"  latency p50 {1e3 * scores.latency_p50_s:.1f} ms, p95 {1e3 * scores.latency_p95_s:.1f} ms; CPU "

@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,9 +19,6 @@ from nightlab.errors import UsageError
 
 if TYPE_CHECKING:
     from environments.workbench.labelled import LabelledSet, SetWriter, Split
-    from nightlab.contracts import Lease, SimulatorAdmin, Station
-
-Place = tuple["Station", "Lease", "SimulatorAdmin"]
 
 
 def label(
@@ -53,20 +48,25 @@ def label(
         writers = _writers(environment, set_name, held_out, None)
         from_answers(lab, environment, answers, writers)
     else:
-        from environments.workbench.staging import truth_module
+        from environments.exam import module
+        from environments.workbench.staging import check
 
-        writers = _writers(environment, set_name, held_out, float(truth_module(environment).THRESHOLD))
+        check(environment)
+        band = module(environment, "exam").BAND
+        writers = _writers(environment, set_name, held_out, (float(band.low), float(band.high)))
         drawn = secrets.randbits(31) if seed is None else seed
         asyncio.run(_from_simulator(environment, n, held_out, profile, stations, drawn, writers))
     _report([writer.finish(time.time()) for writer in writers.values()])
 
 
-def _writers(environment: str, set_name: str, held_out: float, threshold: float | None) -> dict[Split, SetWriter]:
+def _writers(
+    environment: str, set_name: str, held_out: float, band: tuple[float, float] | None
+) -> dict[Split, SetWriter]:
     from environments.workbench.labelled import SetWriter, folder_of
 
     splits: list[Split] = [*(["development"] if held_out < 1 else []), *(["held_out"] if held_out > 0 else [])]  # type: ignore[list-item]
     return {
-        split: SetWriter(folder_of(environment, set_name, split), environment, set_name, split, threshold)
+        split: SetWriter(folder_of(environment, set_name, split), environment, set_name, split, band)
         for split in splits
     }
 
@@ -75,49 +75,20 @@ async def _from_simulator(
     environment: str, n: int, held_out: float, profile: str, stations: int, seed: int, writers: dict[Split, SetWriter]
 ) -> None:
     from environments.workbench.staging import stage_episodes
-
-    counts = {"held_out": round(n * held_out)}
-    counts["development"] = n - counts["held_out"]
-    for split, writer in writers.items():
-        for number, seeds in enumerate(_parts(_seeds(seed, split, counts[split]), stations)):
-            station_seed = number + 1 + (1000 if split == "held_out" else 0)
-            async with simulated(environment, profile, station_seed) as (station, lease, admin):
-                async for staged in stage_episodes(environment, station, lease, admin, seeds):
-                    writer.add(
-                        staged.stored,
-                        success=staged.success,
-                        value=staged.value,
-                        start=staged.start,
-                        faults=staged.faults,
-                        source=f"simulator {profile} station {station_seed}",
-                    )
-
-
-def _seeds(seed: int, split: str, count: int) -> list[int]:
     from nightlab.seeding import derive
 
-    return [derive("label", seed, split, number) for number in range(count)]
-
-
-def _parts(seeds: Sequence[int], count: int) -> list[Sequence[int]]:
-    return [part for part in (seeds[first::count] for first in range(count)) if part]
-
-
-@asynccontextmanager
-async def simulated(environment: str, profile: str, station_seed: int) -> AsyncIterator[Place]:
-    """A simulated station in this process, without pacing, with its lease and SimulatorAdmin."""
-    from environments import make, world
-    from nightlab.testing.fake_station import FakeStation
-    from robots.profiles import load_profile
-    from robots.worlds import make_world
-
-    name = world(environment)
-    station = FakeStation(make_world(name, load_profile(profile, name), station_seed))
-    lease = await station.lease("workbench", make(environment).limits)
-    try:
-        yield station, lease, station
-    finally:
-        await lease.release()
+    for split, writer in writers.items():
+        count = round(n * held_out) if split == "held_out" else n - round(n * held_out)
+        station_seeds = [derive("label", seed, split, number) for number in range(stations)]
+        async for staged in stage_episodes(environment, profile, station_seeds, count, derive("label", seed, split)):
+            writer.add(
+                staged.stored,
+                success=staged.success,
+                value=staged.value,
+                start=staged.start,
+                faults=staged.faults,
+                source=f"simulator {profile} station {staged.station_seed}",
+            )
 
 
 def _report(made: list[LabelledSet]) -> None:

@@ -1,7 +1,7 @@
 """What the simulator's ground truth says about Push-T: for the verifier workbench only, never for a policy or a reset.
 
-Every environment of the workbench has this module: `stage` brings a station to a terminal state worth labelling, `label`
-says by the truth what the verdict ought to be, `start_distance` how far a reset missed.
+Every environment of the workbench has this module: `label` says by the truth what the verdict ought to be,
+`start_distance` how far a reset missed (with START_TOLERANCE).
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from environments.push_t.spec import SUCCESS_COVERAGE, START_TOLERANCE_px
 from environments.push_t.start import START_KEYS
-from nightlab.contracts import Lease, SimulatorAdmin, Station
 from nightlab.geometry import (
     GOAL_POSE,
     agent_overlaps_t,
@@ -24,23 +23,8 @@ from nightlab.geometry import (
     t_touches_wall,
 )
 
-THRESHOLD = SUCCESS_COVERAGE
-"""Of the value that `label` gives, in its unit (share of the goal)."""
 START_TOLERANCE = START_TOLERANCE_px
 """Largest `start_distance` of a reset that counts as done, px."""
-NEAR = (0.935, 0.965)
-"""Two states in five are drawn with a coverage in this range, where verdicts are hard."""
-
-
-async def stage(station: Station, lease: Lease, admin: SimulatorAdmin, seed: int) -> None:
-    """Teleport to a terminal state drawn from `seed`: half of them successes, two in five at the threshold."""
-    await admin.teleport(sample_state(seed), seed)
-
-
-def sample_state(seed: int) -> dict[str, float]:
-    """A terminal state (keys START_KEYS) that breaks no rule of a start, the disc often at the T."""
-    rng = np.random.default_rng([0x7247, seed])
-    return state_of_coverage(_target(rng), rng)
 
 
 def state_of_coverage(target: float, rng: np.random.Generator) -> dict[str, float]:
@@ -56,22 +40,13 @@ def state_of_coverage(target: float, rng: np.random.Generator) -> dict[str, floa
 def label(truths: Sequence[Mapping[str, float]]) -> tuple[bool, float]:
     """(success, value) of an episode by the truth at each held frame; the value is the smallest coverage."""
     value = min(float(truth["coverage"]) for truth in truths)
-    return value >= THRESHOLD, value
+    return value >= SUCCESS_COVERAGE, value
 
 
 def start_distance(asked: Mapping[str, float], truth: Mapping[str, float]) -> float:
     """Distance of the true state from an asked start, px: the larger of disc's and T's (mean over its corners)."""
     a, b = ([start[key] for key in START_KEYS] for start in (asked, truth))
     return max(math.hypot(a[0] - b[0], a[1] - b[1]), keypoint_error(a[2:], b[2:]))
-
-
-def _target(rng: np.random.Generator) -> float:
-    """A coverage to aim at; 0 stands for anywhere on the table."""
-    if rng.uniform() < 0.4:
-        return float(rng.uniform(*NEAR))
-    if rng.uniform() < 0.5:
-        return float(rng.uniform(NEAR[1], 0.999))
-    return float(rng.uniform(0.5, NEAR[0])) if rng.uniform() < 0.7 else 0.0
 
 
 def _pose_of_coverage(target: float, direction: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -50,8 +50,8 @@ class SetIndex(Record):
     environment: str
     name: str
     split: Split
-    threshold: float | None = None
-    """Of `value`."""
+    band: tuple[float, float] | None = None
+    """The guard band of `value`: between these, a verdict may go either way."""
     created_wall_s: float
     items: tuple[ItemNote, ...] = ()
 
@@ -112,7 +112,9 @@ class LabelledSet:
 class SetWriter:
     """Makes a labelled set item by item; it exists once `finish` was called."""
 
-    def __init__(self, folder: Path, environment: str, name: str, split: Split, threshold: float | None) -> None:
+    def __init__(
+        self, folder: Path, environment: str, name: str, split: Split, band: tuple[float, float] | None
+    ) -> None:
         if folder.exists() and any(folder.iterdir()):
             raise UsageError(
                 f"there is a labelled set at {folder} already; name another with --set NAME, or remove it: rm -r {folder}"
@@ -120,7 +122,7 @@ class SetWriter:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         self.folder = folder
-        self._head = (environment, name, split, threshold)
+        self._head = (environment, name, split, band)
         self.notes: list[ItemNote] = []
 
     def add(
@@ -160,12 +162,12 @@ class SetWriter:
 
     def finish(self, wall_s: float) -> LabelledSet:
         """Write the index."""
-        environment, name, split, threshold = self._head
+        environment, name, split, band = self._head
         index = SetIndex(
             environment=environment,
             name=name,
             split=split,
-            threshold=threshold,
+            band=band,
             created_wall_s=wall_s,
             items=tuple(self.notes),
         )
@@ -197,11 +199,6 @@ def open_set(environment: str, name: str, split: Split) -> LabelledSet:
 def exists(environment: str, name: str, split: Split) -> bool:
     """Whether there is such a set."""
     return (signing.operator_dir() / "labels" / environment / name / split / INDEX).is_file()
-
-
-def parity(labels: Sequence[bool]) -> float:
-    """Share of successes."""
-    return sum(labels) / len(labels) if labels else 0.0
 
 
 def dump(index: SetIndex) -> str:

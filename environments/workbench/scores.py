@@ -51,6 +51,10 @@ class Scores(Record):
     agreement: float
     agreement_low: float
     agreement_high: float
+    n_outside_band: int
+    agreement_outside_band: float
+    """Of the episodes whose value lies outside the set's guard band (labels given by a person all do)."""
+    false_positives_outside_band: int
     true_positives: int
     false_positives: int
     true_negatives: int
@@ -176,6 +180,8 @@ def _scores(
     right, false = count[False, "failure"], count[False, "success"]
     n = len(judged)
     low, high = wilson(hit + right, n)
+    clear = [(note, one) for note, one in judged if not _inside(note, labelled.index.band)]
+    clear_right = sum(_miss(note, one, "") is None for note, one in clear)
     walls = [one.wall_s for _, one in judged if one] or [0.0]
     return Scores(
         environment=labelled.index.environment,
@@ -188,6 +194,11 @@ def _scores(
         agreement=(hit + right) / n if n else 0.0,
         agreement_low=low,
         agreement_high=high,
+        n_outside_band=len(clear),
+        agreement_outside_band=clear_right / len(clear) if clear else 0.0,
+        false_positives_outside_band=sum(
+            one is not None and one.verdict.outcome is Outcome.SUCCESS and not note.success for note, one in clear
+        ),
         true_positives=hit,
         false_positives=false,
         true_negatives=right,
@@ -200,6 +211,10 @@ def _scores(
         latency_p95_s=float(np.percentile(walls, 95)),
         cpu_s_per_frame=sum(one.cpu_s for _, one in judged if one) / frames if frames else 0.0,
     )
+
+
+def _inside(note: ItemNote, band: tuple[float, float] | None) -> bool:
+    return band is not None and note.value is not None and band[0] < note.value < band[1]
 
 
 def _camera(name: str, judged: Sequence[tuple[ItemNote, Judged | None]]) -> dict[str, object]:
