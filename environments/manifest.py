@@ -15,14 +15,15 @@ from pathlib import Path
 
 from environments import names, package_name, signing
 from nightlab import manifest as files
+from nightlab.cards import CARD
 from nightlab.errors import NightlabError, TamperError, UsageError
 
 PROJECT = Path(__file__).resolve().parents[1]
 LOCK_FILE = "requirements.lock"
 SHARED = ("environments.verifier_process", "environments.manifest")
 """Frozen with every environment: the process that runs the verifier, and this file."""
-MODELS = "*.onnx"
-"""What is frozen of an environment's folder beside its code."""
+BESIDE = (CARD, "*.onnx")
+"""What is frozen of an environment's folder beside its code: the card names the world, models judge pictures."""
 
 
 def manifest_path(name: str) -> Path:
@@ -40,12 +41,13 @@ def frozen_files(name: str) -> dict[str, Path]:
     folder, package = _folder(name), package_name(name)
     root = folder.parents[package.count(".")]
     modules = [f"{package}.{path.stem}" for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
-    found = files.import_closure(list(dict.fromkeys((root, PROJECT))), [package, *modules, *SHARED])
+    only = {} if root == PROJECT else {root: package.partition(".")[0]}
+    found = files.import_closure(list(dict.fromkeys((root, PROJECT))), [package, *modules, *SHARED], only=only)
     lock = PROJECT / LOCK_FILE
     if not lock.is_file():
         raise TamperError(f"{LOCK_FILE} is gone; restore it: git checkout -- {LOCK_FILE}")
-    models = {path.relative_to(root).as_posix(): path for path in sorted(folder.glob(MODELS))}
-    return {**found, **models, LOCK_FILE: lock}
+    beside = {path.relative_to(root).as_posix(): path for glob in BESIDE for path in sorted(folder.glob(glob))}
+    return {**found, **beside, LOCK_FILE: lock}
 
 
 def freeze(name: str) -> str:

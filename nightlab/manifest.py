@@ -19,19 +19,27 @@ Hashes = dict[str, str]
 """Path relative to its root, with forward slashes → sha256 of the file's bytes."""
 
 
-def import_closure(roots: Sequence[Path], modules: Iterable[str]) -> dict[str, Path]:
+def import_closure(
+    roots: Sequence[Path], modules: Iterable[str], *, only: Mapping[Path, str] | None = None
+) -> dict[str, Path]:
     """All first-party files that `modules` need, by path relative to their root; packages' `__init__.py` included.
+
+    Args:
+        roots: where first-party code lies.
+        modules: dotted names to begin with.
+        only: root → the one top-level package of it that is first-party; for a root that holds others' packages too.
 
     Raises:
         TamperError: a module of `modules` does not exist, or a file is not valid Python.
     """
     found: dict[str, Path] = {}
     waiting = list(modules)
+    limits = only or {}
     for module in waiting:
-        if not any(_locate(root, module) for root in roots):
+        if not any(name == module for _, _, name in _files_of(roots, module, limits)):
             raise TamperError(f"frozen module {module} is gone; it was looked for in {', '.join(map(str, roots))}")
     while waiting:
-        for root, path, module in _files_of(roots, waiting.pop()):
+        for root, path, module in _files_of(roots, waiting.pop(), limits):
             key = path.relative_to(root).as_posix()
             if key not in found:
                 found[key] = path
@@ -39,13 +47,13 @@ def import_closure(roots: Sequence[Path], modules: Iterable[str]) -> dict[str, P
     return found
 
 
-def _files_of(roots: Sequence[Path], module: str) -> Iterator[tuple[Path, Path, str]]:
+def _files_of(roots: Sequence[Path], module: str, only: Mapping[Path, str]) -> Iterator[tuple[Path, Path, str]]:
     """(root, file, module) of a dotted name and of each package above it, where they are first-party."""
     parts = module.split(".")
     for length in range(1, len(parts) + 1):
         name = ".".join(parts[:length])
         for root in roots:
-            path = _locate(root, name)
+            path = _locate(root, name) if only.get(root, parts[0]) == parts[0] else None
             if path is not None:
                 yield root, path, name
                 break

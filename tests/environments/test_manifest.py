@@ -138,3 +138,17 @@ def test_bad_arguments_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "unknown environment 'nope'; there are: " in errors
     with pytest.raises(UsageError):
         manifest.check("nope")
+
+
+def test_of_a_folder_of_packages_only_the_environments_own_is_first_party(tmp_path: Path) -> None:
+    for name, text in {"mine/__init__.py": "import theirs", "mine/a.py": "", "theirs/__init__.py": ""}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert sorted(import_closure([tmp_path], ["mine.a"])) == ["mine/__init__.py", "mine/a.py", "theirs/__init__.py"]
+    assert sorted(import_closure([tmp_path], ["mine.a"], only={tmp_path: "mine"})) == ["mine/__init__.py", "mine/a.py"]
+
+
+def test_the_card_is_frozen_with_the_code(copy: Path) -> None:
+    card = copy / "environments/push_t/environment.yaml"
+    card.write_text(card.read_text().replace("world: push_t", "world: easier"))
+    assert "environments/push_t/environment.yaml was changed" in run(copy, "check").stderr
