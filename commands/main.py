@@ -42,6 +42,8 @@ GROUPS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
     "environment": (
         "Environments: what there is, and building one.",
         {
+            "list": ("commands.environment_list:list_", "List the environments, of this project and installed ones."),
+            "show": ("commands.environment_show:show", "Show an environment's contract."),
             "build": ("commands.environment_build:build", "Let a researcher author reset and verify on copies."),
         },
     ),
