@@ -71,7 +71,7 @@ def start(arguments: argparse.Namespace) -> StationServer:
     cv2.setNumThreads(1)
     speed = parse_speed(arguments.speed)
     driver = SimulatedDriver(
-        lambda profile, seed: make_world(arguments.world, load_profile(profile), seed),
+        lambda profile, seed: make_world(arguments.world, load_profile(profile, arguments.world), seed),
         arguments.station,
         arguments.profile,
         arguments.station_seed,

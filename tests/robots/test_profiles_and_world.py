@@ -62,5 +62,5 @@ def test_unknown_profile_lists_the_known_ones(tmp_path: Path) -> None:
 
 def test_a_file_with_the_same_fields_is_a_profile(tmp_path: Path) -> None:
     copy = tmp_path / "mine.yaml"
-    copy.write_text(Path("robots/profiles/real.yaml").read_text())
+    copy.write_text(Path("robots/profiles/push_t/real.yaml").read_text())
     assert load_profile(str(copy)).model_dump(exclude={"name"}) == load_profile("real").model_dump(exclude={"name"})

@@ -1,0 +1,329 @@
+"""The bench of pin insertion on MuJoCo: two 6-axis arms under Cartesian impedance, a pin box, RGB-D cameras.
+
+Per control period (50 ms) 25 physics steps of 2 ms. The targets move linearly within a period, as a robot's own
+interpolator would do it. Each arm is a spring-damper from its TCP to its target in the table frame (MuJoCo site
+actuators: J^T (K (target − pose) − D velocity)), with joint friction, so a soft arm sticks off its target.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightlab import pin_box as box
+from nightlab.contracts import Values
+from nightlab.errors import StationError
+from nightlab.records import StationSpec
+from robots.profiles import YamBenchProfile
+from robots.worlds import yam_bench_spec as bench
+from robots.worlds.yam_bench_arm import HOME_POSE, solve_ik
+from robots.worlds.yam_bench_model import DT_s, Layout, bench_xml
+
+START_KEYS: Final = ("hole", "tip_x_m", "tip_y_m", "tip_z_m", "yaw_rad")
+"""Keys of a start: target hole, pin tip relative to the hole's mouth, yaw of the right gripper; `truth` gives them back."""
+ANNOUNCE_KEYS: Final = ("hole",)
+"""`teleport` with only these moves nothing: it names the target hole and draws the episode's traits and estimates."""
+START: Final = dict(zip(START_KEYS, (0.0, 0.0, 0.0, 0.045, 0.0), strict=True))
+SUBSTEPS: Final = round(1 / bench.RATE_HZ / DT_s)
+SETTLE_STEPS: Final = 150
+"""Physics steps after a teleport until the grip holds."""
+HELD_m: Final = 0.02
+"""A pin whose head is this close to the TCP is in the gripper."""
+ARMS: Final = ("left", "right")
+POSE: Final = {"left": slice(0, 6), "right": slice(7, 13)}
+"""Actuators that pull on a TCP; the jaws' one follows."""
+JAWS: Final = {"left": 6, "right": 13}
+JOINTS: Final = {"left": slice(0, 6), "right": slice(8, 14)}
+FINGERS: Final = {"left": slice(6, 8), "right": slice(14, 16)}
+PINS: Final = 16
+"""First of the pins' numbers in qpos; seven each."""
+
+Array = NDArray[np.float64]
+
+
+class YamBenchWorld:
+    """One simulated bench, sampled from a profile by `station_seed`. Implements `nightlab.contracts.World`."""
+
+    def __init__(self, profile: YamBenchProfile, station_seed: int) -> None:
+        import mujoco
+
+        self.profile = profile
+        self.station_seed = station_seed
+        self._mujoco: Any = mujoco
+        self._station = profile.sample_station(station_seed)
+        at = self._station.values
+        layout = Layout(at["plate_x_m"], at["plate_y_m"], at["plate_yaw_rad"], profile.pins)
+        self._mouths = box.hole_mouths(layout.plate_x_m, layout.plate_y_m, layout.plate_yaw_rad)
+        self._model = mujoco.MjModel.from_xml_string(bench_xml(layout))
+        self._data = mujoco.MjData(self._model)
+        self._scratch = mujoco.MjData(self._model)
+        self._hands = [self._model.body(f"{arm}_hand").id for arm in ARMS]
+        self._tcps = [self._model.site(f"{arm}_tcp").id for arm in ARMS]
+        self._wrists = [self._model.site(f"{arm}_wrist").id for arm in ARMS]
+        names = [self._model.geom(index).name for index in range(self._model.ngeom)]
+        self._pads = [index for index, name in enumerate(names) if "_pad" in name]
+        self._pin_bodies = [self._model.body(f"pin_{number}").id for number in range(profile.pins)]
+        self._home_rad = {arm: solve_ik(self._model, self._scratch, arm, HOME_POSE[arm]) for arm in ARMS}
+        self._camera: Any = None
+        self.teleport(START, episode_seed=0)
+
+    def spec(self, station_id: str, speed: float) -> StationSpec:
+        return bench.bench_spec(station_id, speed, self.profile.name)
+
+    # -- episodes
+
+    def teleport(self, start: Mapping[str, float], episode_seed: int) -> None:
+        """A fresh scene at `start` (keys START_KEYS): the pin in the right gripper, all at rest; draws the traits.
+
+        With ANNOUNCE_KEYS alone nothing moves: the station only learns the episode's target hole and estimates.
+
+        Raises:
+            StationError: a key is missing or unknown, a number is not finite, or the arm cannot reach the start.
+        """
+        known = set(start) in (set(START_KEYS), set(ANNOUNCE_KEYS))
+        if not known or not all(math.isfinite(value) for value in start.values()):
+            raise StationError(f"teleport to {dict(start)}: a start needs finite numbers for {', '.join(START_KEYS)}")
+        if start["hole"] not in range(len(box.HOLES)):
+            raise StationError(f"teleport to hole {start['hole']:g}: the plate has holes 0 to {len(box.HOLES) - 1}")
+        self._rng = np.random.default_rng([0xB0C5, abs(int(self.station_seed)), abs(int(episode_seed))])
+        self.traits = self._station.episode(self._rng)
+        self._hole = int(start["hole"])
+        draw = self._rng.normal(size=11)
+        noise_m = self.traits["hole_noise_m"] * np.array([1.0, 1.0, 0.2])
+        self._hole_estimate = np.array(self._mouths[self._hole]) + draw[:3] * noise_m
+        self._pin_error = draw[3:9] * ([self.traits["pin_noise_m"]] * 3 + [self.traits["pin_noise_rad"]] * 3)
+        self._apply_traits()
+        self._top_force_N = 0.0
+        if set(start) == set(START_KEYS):
+            self._place(start, draw[9] * self.traits["grasp_tilt_rad"], draw[10] * self.traits["grasp_slip_m"])
+        first = self._sense()
+        delay = int(self.traits["observation_delay_steps"])
+        self._seen = deque([first] * (delay + 1), maxlen=delay + 1)
+
+    def _apply_traits(self) -> None:
+        model, traits = self._model, self.traits
+        friction = traits["joint_friction_Nm"]
+        for first in (0, 8):
+            model.dof_frictionloss[first : first + 3] = friction
+            model.dof_frictionloss[first + 3 : first + 6] = 0.3 * friction
+        for body in (self._model.body("plate").id, *self._pin_bodies):
+            first, count = model.body_geomadr[body], model.body_geomnum[body]
+            model.geom_friction[first : first + count, 0] = traits["contact_friction"]
+        for arm in ARMS:
+            for finger in ("a", "b"):
+                body = model.body(f"{arm}_finger_{finger}").id
+                first, count = model.body_geomadr[body], model.body_geomnum[body]
+                model.geom_friction[first : first + count, 0] = traits["pad_friction"]
+            grip_N = traits["grip_force_N"]
+            model.actuator_forcerange[JAWS[arm]] = (-grip_N, grip_N)
+
+    def _place(self, start: Mapping[str, float], tilt_rad: float, slip_m: float) -> None:
+        mujoco, model, data = self._mujoco, self._model, self._data
+        mouth = self._mouths[self._hole]
+        tip = np.array([mouth[0] + start["tip_x_m"], mouth[1] + start["tip_y_m"], mouth[2] + start["tip_z_m"]])
+        pose = np.array([*tip[:2], tip[2] + box.GRASP_TO_TIP_m, 0.0, 0.0, start["yaw_rad"]])
+        mujoco.mj_resetData(model, data)
+        data.qpos[JOINTS["left"]] = self._home_rad["left"]
+        data.qpos[JOINTS["right"]] = solve_ik(model, self._scratch, "right", pose.tolist())
+        data.qpos[FINGERS["right"]] = box.HEAD_m / 2 - 0.0002
+        yaw, lean = np.zeros(4), np.zeros(4)
+        mujoco.mju_axisAngle2Quat(yaw, np.array([0.0, 0.0, 1.0]), start["yaw_rad"])
+        mujoco.mju_axisAngle2Quat(lean, np.array([1.0, 0.0, 0.0]), tilt_rad)
+        turn, down = np.zeros(4), np.zeros(3)
+        mujoco.mju_mulQuat(turn, yaw, lean)
+        mujoco.mju_rotVecQuat(down, np.array([0.0, slip_m, -box.GRASP_TO_TIP_m]), turn)
+        data.qpos[PINS : PINS + 3] = pose[:3] + down
+        data.qpos[PINS + 3 : PINS + 7] = turn
+        for number in range(1, self.profile.pins):
+            at = PINS + 7 * number
+            rack_y = box.RACK_XY_m[1] + (number - 2) * box.RACK_PITCH_m
+            data.qpos[at : at + 7] = (box.RACK_XY_m[0], rack_y, box.PLATE_TOP_m - 0.02 + 0.0002, 1, 0, 0, 0)
+        mujoco.mj_forward(model, data)
+        self._target: Array = np.array(data.actuator_length)
+        self._target[POSE["right"]] = pose
+        self._target[JAWS["left"]], self._target[JAWS["right"]] = 0.0, 0.0
+        self._wanted = self._target.copy()
+        self._stiffness = dict.fromkeys(ARMS, bench.STIFFNESS)
+        late = round(self.traits["action_latency_s"] / DT_s)
+        self._ahead: Array = np.tile(self._target, (late, 1))
+        self._stopped = 0
+        self._peak_N = np.zeros(2)
+        self._set_stiffness()
+        data.ctrl[:] = self._target
+        self._tare = np.zeros((2, 6))
+        for _ in range(SETTLE_STEPS):
+            mujoco.mj_step(model, data)
+        self._tare = self._wrench()
+
+    # -- physics
+
+    def _set_stiffness(self) -> None:
+        gain = self.traits["gain_factor"]
+        for arm in ARMS:
+            k_t, k_r = (gain * value for value in self._stiffness[arm])
+            at = POSE[arm]
+            stiff = np.array([k_t] * 3 + [k_r] * 3)
+            damp = np.array([2.0 * math.sqrt(k_t * 1.2)] * 3 + [2.0 * math.sqrt(k_r * 0.012)] * 3)
+            self._model.actuator_gainprm[at, 0] = stiff
+            self._model.actuator_biasprm[at, 1] = -stiff
+            self._model.actuator_biasprm[at, 2] = -damp
+
+    def step(self, action: Values) -> None:
+        """Run one control period towards the action's targets.
+
+        Raises:
+            StationError: the physics diverged; teleport or configure to go on.
+        """
+        for arm in ARMS:
+            self._wanted[POSE[arm]] = action[f"{arm}_pose"]
+            self._wanted[JAWS[arm]] = action[f"{arm}_width"][0]
+        stiffness = {arm: tuple(action[f"{arm}_stiffness"].tolist()) for arm in ARMS}
+        if stiffness != self._stiffness:
+            self._stiffness = stiffness
+            self._set_stiffness()
+        if self._stopped:
+            self._stopped -= 1
+            goal = self._target
+        else:
+            reach = np.array([*bench.MAX_STEP, bench.OPEN_m] * 2)
+            goal = np.clip(self._wanted, self._target - reach, self._target + reach)
+        share = np.arange(1, SUBSTEPS + 1)[:, None] / SUBSTEPS
+        rows = np.concatenate([self._ahead, self._target + share * (goal - self._target)])
+        self._target, self._ahead = goal, rows[SUBSTEPS:]
+        self._run(rows)
+        self._seen.append(self._sense())
+
+    def _run(self, rows: Array) -> None:
+        model, data, mj_step = self._model, self._data, self._mujoco.mj_step
+        ctrl, force_of = data.ctrl, data.cfrc_int
+        left, right = self._hands
+        forces: Array = np.empty((SUBSTEPS, 2, 3))
+        for k in range(SUBSTEPS):
+            ctrl[:] = rows[k]
+            mj_step(model, data)
+            forces[k, 0] = force_of[left, 3:]
+            forces[k, 1] = force_of[right, 3:]
+        if any(data.warning[number].number for number in (4, 5, 6)):
+            raise StationError("the physics of this bench diverged; reset it with teleport")
+        forces = self._tare[:, :3] - forces
+        noise_N = self.traits["force_noise_N"]
+        if noise_N > 0:
+            forces += noise_N * self._rng.standard_normal(forces.shape)
+        self._peak_N = np.sqrt((forces * forces).sum(axis=2).max(axis=0))
+        top_N = float(self._peak_N.max())
+        self._top_force_N = max(self._top_force_N, top_N)
+        if top_N > bench.STOP_FORCE_N and not self._stopped:
+            self._stopped = bench.STOP_PERIODS
+            for arm in ARMS:
+                self._target[POSE[arm]] = data.actuator_length[POSE[arm]]
+            self._ahead = np.tile(self._target, (len(self._ahead), 1))
+
+    # -- sensors
+
+    def _wrench(self) -> Array:
+        """(2, 6) what the world does to the grippers, table axes, before taring minus the tare; negated readings."""
+        out = np.empty((2, 6))
+        sensors = self._data.sensordata
+        for number, (hand, wrist) in enumerate(zip(self._hands, self._wrists, strict=True)):
+            out[number, :3] = self._data.cfrc_int[hand, 3:]
+            out[number, 3:] = self._data.site_xmat[wrist].reshape(3, 3) @ sensors[6 * number + 3 : 6 * number + 6]
+        return out
+
+    def _sense(self) -> dict[str, Array]:
+        data, traits, rng = self._data, self.traits, self._rng
+        wrench = self._tare - self._wrench()
+        wrench += rng.standard_normal((2, 6)) * ([traits["force_noise_N"]] * 3 + [traits["torque_noise_Nm"]] * 3)
+        seen: dict[str, Array] = {}
+        for number, arm in enumerate(ARMS):
+            joints = JOINTS[arm]
+            noise = rng.standard_normal(6) * ([traits["tcp_noise_m"]] * 3 + [traits["tcp_noise_rad"]] * 3)
+            seen[f"{arm}_q"] = data.qpos[joints].copy()
+            seen[f"{arm}_qd"] = data.qvel[joints].copy()
+            seen[f"{arm}_tcp"] = data.actuator_length[POSE[arm]] + noise
+            jaws = JAWS[arm]
+            seen[f"{arm}_gripper"] = np.array([data.actuator_length[jaws], -data.actuator_force[jaws]])
+            seen[f"{arm}_wrench"] = wrench[number]
+        seen["peak_force"] = self._peak_N.copy()
+        seen["hole_estimate"] = self._hole_estimate.copy()
+        seen["pin_estimate"] = self._pin_pose(self._held_pin()) + self._pin_error
+        seen["target_hole"] = np.array([float(self._hole)])
+        return seen
+
+    def _held_pin(self) -> int | None:
+        """The pin whose head is in the right gripper."""
+        tcp = self._data.site_xpos[self._tcps[1]]
+        for number, body in enumerate(self._pin_bodies):
+            turn = self._data.xmat[body].reshape(3, 3)
+            if np.linalg.norm(self._data.xpos[body] + turn[:, 2] * box.GRASP_TO_TIP_m - tcp) < HELD_m:
+                return number
+        return None
+
+    def _pin_pose(self, number: int | None) -> Array:
+        """Tip and rotation vector of a pin; None: of one held as drawn."""
+        out, data = np.zeros(6), self._data
+        if number is None:
+            turn = data.site_xmat[self._tcps[1]].reshape(3, 3)
+            out[:3] = data.site_xpos[self._tcps[1]] - turn[:, 2] * box.GRASP_TO_TIP_m
+            out[3:] = data.actuator_length[POSE["right"]][3:]
+            return out
+        body = self._pin_bodies[number]
+        out[:3] = data.xpos[body]
+        self._mujoco.mju_quat2Vel(out[3:], data.xquat[body].copy(), 1.0)
+        return out
+
+    def observe(self) -> dict[str, Array]:
+        """What the sensors say at this tick; asking twice gives the same."""
+        return {key: value.copy() for key, value in self._seen[0].items()}
+
+    def hold_action(self) -> dict[str, Array]:
+        """The latest targets."""
+        out = {}
+        for arm in ARMS:
+            out[f"{arm}_pose"] = self._target[POSE[arm]].copy()
+            out[f"{arm}_width"] = self._target[[JAWS[arm]]]
+            out[f"{arm}_stiffness"] = np.array(self._stiffness[arm])
+        return out
+
+    def render(self, camera: str, size_px: int | None = None) -> NDArray[np.uint8]:
+        """Not yet."""
+        raise StationError("no cameras at this bench yet")
+
+    def truth(self) -> dict[str, float]:
+        """True state under START_KEYS, all holes and the pin in numbers, contact, and the traits of this episode."""
+        self._mujoco.mj_kinematics(self._model, self._data)
+        held = self._held_pin()
+        pose = self._pin_pose(0 if held is None else held)
+        mouth = self._mouths[self._hole]
+        tip = dict(zip(START_KEYS[1:4], (pose[:3] - mouth).tolist(), strict=True))
+        out = {"hole": float(self._hole), **tip, "yaw_rad": float(self._data.actuator_length[POSE["right"]][5])}
+        for key, value in zip(("x_m", "y_m", "z_m", "rx_rad", "ry_rad", "rz_rad"), pose.tolist(), strict=True):
+            out[f"pin_{key}"] = value
+        for number, (x, y, z) in enumerate(self._mouths):
+            out[f"mouth_{number}_x_m"], out[f"mouth_{number}_y_m"], out[f"mouth_{number}_z_m"] = x, y, z
+            out[f"depth_{number}_m"] = self._depth(number)
+        out["depth_m"] = out[f"depth_{self._hole}_m"]
+        out["held"] = float(held is not None)
+        out["peak_force_N"] = self._top_force_N
+        out["touches_plate"] = float(self._touches_plate())
+        out["stopped"] = float(self._stopped > 0)
+        return {**out, **self.traits}
+
+    def _depth(self, hole: int) -> float:
+        """How deep the deepest pin stands in a hole, m; 0: none does."""
+        mouth, deep = np.array(self._mouths[hole]), 0.0
+        for body in self._pin_bodies:
+            off = self._data.xpos[body] - mouth
+            if math.hypot(off[0], off[1]) < box.HOLE_DIAMETER_m / 2:
+                deep = max(deep, float(-off[2]))
+        return deep
+
+    def _touches_plate(self) -> bool:
+        plate, pins = self._model.body("plate").id, set(self._pin_bodies)
+        bodies = self._model.geom_bodyid
+        pairs = ((int(bodies[c.geom1]), int(bodies[c.geom2])) for c in self._data.contact[: self._data.ncon])
+        return any(plate in pair and not pins.isdisjoint(pair) for pair in pairs)
