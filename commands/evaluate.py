@@ -44,11 +44,11 @@ def evaluate(
     from commands.run import check_stations, read_speed
     from data.lab import Lab
     from data.seeds import load_key, policy_secret
-    from environments import make
+    from environments import make, world
     from robots.profiles import load_profile
 
     make(env)
-    load_profile(profile)
+    load_profile(profile, world(env))
     wanted = read_seeds(seeds)
     spec = CampaignSpec(environment=env, profile=profile, stations=check_stations(stations), speed=read_speed(speed))
     opened = Lab.open(lab)

@@ -39,7 +39,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON at the end")] = False,
 ) -> None:
     """Run a campaign; an unfinished one in the lab is continued."""
-    from environments import make
+    from environments import make, world
 
     make(environment)
     spec = CampaignSpec(
@@ -57,7 +57,7 @@ def run(
     from agents import make_researcher
     from robots.profiles import load_profile
 
-    load_profile(profile)
+    load_profile(profile, world(environment))
     make_researcher(researcher, seed=seed)
     asyncio.run(_run(lab, spec, as_json=as_json))
 

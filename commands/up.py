@@ -34,7 +34,7 @@ def up(
         from robots.profiles import load_profile
 
         make(environment)
-        load_profile(profile)
+        load_profile(profile, world(environment))
         Lab.create(lab, default_config(environment, stations, profile, speed, world=world(environment)))
     was_running = start_lab(lab, say=typer.echo)
     state = read_state(Lab.open(lab))

@@ -92,8 +92,8 @@ class GymEnvironment(gymnasium.Env[Values, Values]):  # type: ignore[misc]
             from robots.profiles import load_profile
             from robots.worlds import make_world
 
-            simulated = make_world(world(self.environment.name), load_profile(profile), station_seed)
-            station = admin = FakeStation(simulated)
+            name = world(self.environment.name)
+            station = admin = FakeStation(make_world(name, load_profile(profile, name), station_seed))
         else:
             from robots.admin import AdminClient
             from robots.client import StationClient
