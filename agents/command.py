@@ -86,15 +86,16 @@ class CommandResearcher:
         begin_s = time.perf_counter()
         workspace = Path(context.workspace)
         sandbox = self._sandbox or Sandbox()
-        before, frozen = snapshot(workspace), surface.others(workspace)
+        editable = context.editable or EDITABLE
+        before, frozen = snapshot(workspace, editable), surface.others(workspace, editable)
         prompt.write(workspace, context, sandbox.inside(workspace, MOUNT))
         left_s = self.budget_s if context.wall_left_s is None else min(self.budget_s, context.wall_left_s)
         code, log = await self._run(sandbox, workspace, left_s)
         claim, complaint = _claim(workspace)
         status, detail, change = ProposalStatus.OK, f"exit code {code}", ""
         try:
-            changed = surface.clean(workspace, frozen)
-            change = diff(before, snapshot(workspace))
+            changed = surface.clean(workspace, frozen, editable)
+            change = diff(before, snapshot(workspace, editable), editable)
         except WorkspaceError as error:
             changed, detail = [str(error)], str(error)
         if changed:
@@ -108,7 +109,7 @@ class CommandResearcher:
         return Proposal(
             status=status,
             researcher=self.name,
-            hypothesis=claim.hypothesis or _spoken(log) or _plain(change),
+            hypothesis=claim.hypothesis or _spoken(log) or _plain(change, editable),
             falsified_if=claim.falsified_if,
             expected_effect=claim.expected_effect,
             family=claim.family,
@@ -172,9 +173,9 @@ def _spoken(log: str) -> str:
     return lines[-1][:2000] if lines else ""
 
 
-def _plain(change: str) -> str:
+def _plain(change: str, editable: tuple[str, ...]) -> str:
     """A hypothesis for a change that came without one."""
-    files = [name for name in EDITABLE if f"b/{name}" in change]
+    files = [name for name in editable if f"b/{name}" in change]
     return f"The change of {', '.join(files)} helps." if files else ""
 
 

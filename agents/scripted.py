@@ -114,13 +114,13 @@ class ScriptedResearcher:
             return self._ended(f"the script has {len(self.script.ideas)} ideas and all have been proposed", begin_s)
         entry = self.script.ideas[at % len(self.script.ideas)]
         await asyncio.sleep(self._think_s(entry, context.idea))
-        workspace = Path(context.workspace)
+        workspace, editable = Path(context.workspace), context.editable or EDITABLE
         status, detail, change = entry.status, "", ""
         if status is ProposalStatus.OK:
-            before = snapshot(workspace)
+            before = snapshot(workspace, editable)
             try:
-                _apply(entry, workspace, before)
-                change = diff(before, snapshot(workspace))
+                _apply(entry, workspace, before, editable)
+                change = diff(before, snapshot(workspace, editable), editable)
             except WorkspaceError as error:
                 status, detail = ProposalStatus.CRASH, str(error)
             if not change and status is ProposalStatus.OK:
@@ -167,12 +167,12 @@ def _number(idea: str) -> int:
     return int(found.group(1)) if found else 0
 
 
-def _apply(entry: ScriptedIdea, workspace: Path, before: dict[str, str]) -> None:
+def _apply(entry: ScriptedIdea, workspace: Path, before: dict[str, str], editable: tuple[str, ...]) -> None:
     """Write the entry's files and edits; nothing outside the edit surface."""
     after = dict(before)
     for path in [*entry.files, *(edit.path for edit in entry.edits)]:
-        if path not in EDITABLE:
-            raise WorkspaceError(f"the script edits {path!r}; a researcher may edit {', '.join(EDITABLE)}")
+        if path not in editable:
+            raise WorkspaceError(f"the script edits {path!r}; a researcher may edit {', '.join(editable)}")
     after.update(entry.files)
     for edit in entry.edits:
         count = after.get(edit.path, "").count(edit.old)

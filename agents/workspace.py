@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,15 +68,15 @@ def load_yaml(text: str, name: str = "YAML") -> Any:
         raise WorkspaceError(f"{name} is not readable YAML: {str(error).splitlines()[0]}") from error
 
 
-def snapshot(workspace: Path) -> dict[str, str]:
+def snapshot(workspace: Path, editable: Sequence[str] = EDITABLE) -> dict[str, str]:
     """File name → text for each editable file that exists."""
-    return {name: read_text(workspace / name) for name in EDITABLE if os.path.lexists(workspace / name)}
+    return {name: read_text(workspace / name) for name in editable if os.path.lexists(workspace / name)}
 
 
-def diff(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+def diff(before: Mapping[str, str], after: Mapping[str, str], editable: Sequence[str] = EDITABLE) -> str:
     """One unified diff over all editable files; empty if nothing changed."""
     parts: list[str] = []
-    for name in EDITABLE:
+    for name in editable:
         old, new = before.get(name, ""), after.get(name, "")
         if old != new:
             lines = difflib.unified_diff(old.splitlines(), new.splitlines(), f"a/{name}", f"b/{name}", lineterm="")

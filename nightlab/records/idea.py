@@ -87,6 +87,10 @@ class ProposalContext(Record):
     seed: int
     tokens_left: int | None = None
     wall_left_s: float | None = None
+    editable: tuple[str, ...] = ()
+    """What may be edited in the workspace; empty: the files of a policy."""
+    contract: str = ""
+    """What the edited files must define, for work other than a policy."""
 
 
 class Proposal(Record):
