@@ -25,6 +25,11 @@ def write_judged(folder: Path, stored: StoredEvidence) -> None:
     (folder / EVIDENCE).write_text(json.dumps(notes))
 
 
+def reset_file(label: str) -> str:
+    """Name of the file that keeps one picture of the reset, by what it shows: `before top` → `reset-before-top.jpg`."""
+    return f"reset {label}.jpg".replace(" ", "-")
+
+
 def read_judged(folder: Path) -> StoredEvidence:
     """What `write_judged` wrote, also where an earlier version did, without `evidence.json`."""
     frames: list[bytes] = []

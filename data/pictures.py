@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.campaign_state import CampaignState
-from data.episodes import read_evidence
+from data.episodes import read_evidence, unpack
+from data.judged import reset_file
 from nightlab.errors import NightlabError
-from nightlab.records import EpisodeRecord, Outcome, SeedPool
+from nightlab.records import EpisodeRecord, Event, Outcome, SeedPool
 
 if TYPE_CHECKING:
     from data.lab import Lab
 
 FRAME_PX = 384
 FILM_MOST_BYTES = 4_000_000
+RESETS_TRIED = 5
+"""Episodes whose pictures are looked for before giving up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,55 @@ def failures(lab: Lab, state: CampaignState, episodes: Sequence[EpisodeRecord], 
             )
         )
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class ResetPictures:
+    """What the cameras saw before and after one reset."""
+
+    title: str
+    note: str
+    pictures: list[tuple[str, str]]
+    """(what it shows, data URL)."""
+
+
+def reset_pictures(
+    lab: Lab | None, events: Sequence[Event], episodes: Sequence[EpisodeRecord], most: int = 2
+) -> list[ResetPictures]:
+    """Resets that gave up, the latest first, then the one that took the most attempts; only where pictures were kept."""
+    found: list[ResetPictures] = []
+    for event in reversed([event for event in events if event.kind == "station_parked"]):
+        labels = [str(label) for label in dict(event.data.get("reset", {})).get("frames", ())]
+        shots = [f"data:image/jpeg;base64,{text}" for text in event.data.get("pictures_jpeg_base64", ())]
+        if shots and len(found) < most:
+            pairs = list(zip([*labels, *[""] * len(shots)], shots, strict=False))
+            found.append(ResetPictures(f"{event.station} gave up", str(event.data.get("reason", "")), pairs))
+    taken = sorted((e for e in episodes if e.reset.frames), key=lambda e: (-e.reset.attempts, -e.rollout_end.wall_s))
+    if lab is None or len(found) >= most:
+        return found
+    for record in taken[:RESETS_TRIED]:
+        pictures = read_reset_jpeg(lab, record)
+        if pictures:
+            note = f"{record.reset.attempts} attempt{'s' if record.reset.attempts != 1 else ''}, {record.reset.duration_s:.0f} s"
+            pairs = [(label, _url("image/jpeg", jpeg)) for label, jpeg in pictures]
+            found.append(ResetPictures(f"A reset of {record.key.station}", note, pairs))
+            break
+    return found
+
+
+def read_reset_jpeg(lab: Lab, record: EpisodeRecord) -> list[tuple[str, bytes]]:
+    """The kept pictures of an episode's reset with what they show, from spool or shard; empty if there are none."""
+    spooled = lab.spool_dir / f"{record.key.text()}.episode"
+    try:
+        return list(zip(record.reset.frames, unpack(spooled.read_bytes())[1].reset_jpeg, strict=False))
+    except (OSError, NightlabError):
+        pass
+    for folder in lab.judged_dirs(record.key):
+        paths = [(label, folder / reset_file(label)) for label in record.reset.frames]
+        found = [(label, path.read_bytes()) for label, path in paths if path.is_file()]
+        if found:
+            return found
+    return []
 
 
 def small_jpeg(png: bytes, size_px: int = FRAME_PX) -> bytes:

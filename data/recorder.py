@@ -26,7 +26,7 @@ from typing import Any
 from data import layouts
 from data.episodes import EpisodeArrays, unpack, write_atomic
 from data.film import write_film
-from data.judged import write_judged
+from data.judged import reset_file, write_judged
 from data.keeper_client import SyncKeeperClient
 from data.lab import Lab
 from data.shard import VIDEO_PATH, write_dataset
@@ -146,7 +146,7 @@ class Recorder:
             folder.mkdir(parents=True)
             write_judged(folder, arrays.stored())
             for label, jpeg in zip(record.reset.frames, arrays.reset_jpeg, strict=False):
-                (folder / f"reset {label}.jpg".replace(" ", "-")).write_bytes(jpeg)
+                (folder / reset_file(label)).write_bytes(jpeg)
         _list(partial, [*moving, *still])
         self._publish(partial, target)
         return frames

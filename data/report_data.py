@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from data.attribution import attribution
 from data.campaign_state import CampaignState
 from data.ledger import LedgerReader
 from data.metrics import Metrics, measure
+from data.resets import resets
 from nightlab.errors import UsageError
-from nightlab.records import CampaignSpec, Decision, Event, IterationStatus, Rate, WorkKind
+from nightlab.records import CampaignSpec, Decision, EpisodeRecord, Event, IterationStatus, Rate, WorkKind
 
 if TYPE_CHECKING:
     from data.lab import Lab
@@ -41,7 +43,13 @@ def read_campaign(lab: Lab, campaign: str) -> tuple[CampaignSpec, list[Event]]:
 def figures(spec: CampaignSpec, events: Sequence[Event]) -> dict[str, Any]:
     """The figures of a campaign from its events. Rates are dicts: n, successes, wilson_low, wilson_high and more."""
     state = CampaignState.from_events(spec, events)
-    return {**headline(state), **measures(measure(spec, events))}
+    episodes = [EpisodeRecord.model_validate(event.data) for event in events if event.kind == "episode"]
+    return {
+        **headline(state),
+        **measures(measure(spec, events)),
+        "failures": attribution(state, events, episodes),
+        "resets": resets(spec.environment, events, episodes),
+    }
 
 
 def headline(state: CampaignState) -> dict[str, Any]:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from data import plots, tree
+from data.attribution import allowed, attribution
 from data.campaign_state import CampaignState, IdeaState
 from data.metrics import measure
 from data.pairs import Result
-from data.pictures import Failure, best_film, failures
+from data.pictures import Failure, best_film, failures, reset_pictures
 from data.report_data import headline, measures
 from data.report_integrity import integrity
+from data.resets import resets
 from data.spans import SHARES
 from data.statistics import rate
 from nightlab.records import CampaignSpec, Decision, EpisodeRecord, Event, Judgement, Outcome, Rate, SeedPool, WorkKind
@@ -37,6 +39,7 @@ def page(spec: CampaignSpec, events: Sequence[Event], lab: Lab | None = None) ->
     told = {node.idea: node.told for node in ideas}
     film = best_film(lab, state) if lab is not None else None
     looked: list[Failure] = failures(lab, state, episodes) if lab is not None else []
+    brought = resets(spec.environment, events, episodes)
     return {
         "f": {**headline(state), **measures(metrics)},
         "success_svg": _success(state, spec, episodes, told, metrics.wall_s),
@@ -61,6 +64,11 @@ def page(spec: CampaignSpec, events: Sequence[Event], lab: Lab | None = None) ->
         ],
         "film": film,
         "failures": looked,
+        "causes": attribution(state, events, episodes),
+        "allowed": allowed,
+        "resets": brought,
+        "reset_pictures": reset_pictures(lab, events, episodes),
+        "parked": [parked_row(row, state.started_s) for row in brought["parked"]],
         "attention": attention(state, events, metrics.mru_reason),
         "integrity": integrity(state, events, episodes),
         "clock": plots.clock,
@@ -94,6 +102,8 @@ def attention(state: CampaignState, events: Sequence[Event], mru_reason: str) ->
         found = [event for event in events if event.kind == kind]
         if found:
             lines.append(f"{words} ({len(found)}×): {found[-1].data.get('reason', '')}".rstrip(": "))
+    for station, why in state.parked.items():
+        lines.append(f"{station} is parked and waits for a person: {why}. Then: nightlab unpark {station}")
     faults = sum(event.kind == "station_fault" for event in events)
     if faults:
         lines.append(f"{faults} station faults; the episodes they hit were run again.")
@@ -106,6 +116,16 @@ def attention(state: CampaignState, events: Sequence[Event], mru_reason: str) ->
     if changed:
         lines.append(f"The frozen verifier contradicts stored verdicts in {', '.join(changed)}.")
     return lines
+
+
+def parked_row(row: dict[str, Any], started_s: float) -> dict[str, Any]:
+    """One time that a station was parked, with clocks that count from the campaign's start."""
+    until_s = row["until_wall_s"]
+    return {
+        **row,
+        "at": plots.clock(row["from_wall_s"] - started_s),
+        "lasted": "still parked" if until_s is None else plots.clock(until_s - row["from_wall_s"]),
+    }
 
 
 def unbiased_rate(state: CampaignState, episodes: Sequence[EpisodeRecord], idea: str) -> Rate:

@@ -46,6 +46,8 @@ class EnvironmentCard(Record):
     """One sentence: how a station comes to a new start."""
     picture: str = "picture.png"
     """In its folder: what the station's camera sees."""
+    start_unit: str = ""
+    """Unit of `ResetReport.distance`."""
     task: str = ""
     """Sentence in the recorded datasets; empty: the goal."""
     camera: str = "top"
