@@ -150,11 +150,11 @@ class Cell:
 
         self.controller.call(work)
 
-    def capture(self, camera: str) -> tuple[NDArray[np.uint8], Stamp]:
-        """A lossless picture, uint8 [height, width, 3] RGB, and when it was taken."""
-        controller = self.controller
-        shot: tuple[NDArray[np.uint8], Stamp] = controller.call(
-            lambda: (self.driver.render(camera), controller.clock.now()), quick=True
+    def capture(self, camera: str) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None, Stamp]:
+        """A lossless picture, uint8 [height, width, 3] RGB, its depth [height, width] m if any, and when it was taken."""
+        controller, driver = self.controller, self.driver
+        shot: tuple[NDArray[np.uint8], NDArray[np.float32] | None, Stamp] = controller.call(
+            lambda: (driver.render(camera), driver.render_depth(camera), controller.clock.now()), quick=True
         )
         return shot
 

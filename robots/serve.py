@@ -77,11 +77,11 @@ def start(arguments: argparse.Namespace) -> StationServer:
         arguments.station_seed,
         speed,
     )
-    for camera in driver.spec().cameras:
-        driver.render(camera.key, 256)  # fills the renderer's caches before anybody waits for it
     cell = Cell(driver, arguments.heartbeat_file)
     cell.start()
     try:
+        for camera in driver.spec().cameras:  # fills the renderer's caches before anybody waits for it
+            cell.capture(camera.key)
         return StationServer(cell, arguments.address, arguments.admin_socket, driver)
     except StationError:
         cell.close()

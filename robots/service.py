@@ -147,10 +147,12 @@ class StationService(rpc.StationServicer):
 
     def Capture(self, request: pb.CaptureRequest, context: Any) -> pb.Frame:
         def work() -> pb.Frame:
-            rgb, stamp = self._cell.capture(request.camera)
+            rgb, depth_m, stamp = self._cell.capture(request.camera)
             height, width = rgb.shape[:2]
             number = self._cell.next_frame()
             out = pb.Frame(camera=request.camera, seq=number, height_px=height, width_px=width, rgb=rgb.tobytes())
+            if depth_m is not None:
+                out.depth_m = depth_m.astype("<f4", copy=False).tobytes()
             wire.pack_clock(stamp, out.clock)
             return out
 

@@ -12,11 +12,17 @@ from nightlab.errors import StationError
 from nightlab.records import StationSpec
 from robots.driver import Primitive, unsupported
 from robots.drivers.push_t import push_t_primitive
+from robots.drivers.yam_bimanual import yam_primitive
 
 WorldFactory = Callable[[str, int], World]
 """(profile, station_seed) → a fresh world."""
 
-PRIMITIVES: Mapping[str, Callable[[World, Primitive], Iterator[Values]]] = {"push_t": push_t_primitive}
+PRIMITIVES: Mapping[str, Callable[[World, Primitive], Iterator[Values]]] = {
+    "push_t": push_t_primitive,
+    "yam_bimanual": yam_primitive,
+}
+JOINT_KEYS = ("agent", "joint", "q_", "left_q", "right_q")
+"""How the keys of joint positions and speeds begin."""
 
 
 class SimulatedDriver:
@@ -51,8 +57,8 @@ class SimulatedDriver:
         return self.world.hold_action()
 
     def joint_states(self) -> dict[str, NDArray[np.float64]]:
-        """For Push-T the two axes of the pusher: `agent_xy` (2,) px,px."""
-        return {key: value for key, value in self.world.observe().items() if key.startswith(("agent", "joint", "q_"))}
+        """Push-T: the pusher's two axes, `agent_xy` (2,) px. A bench: `left_q`, `left_qd` (6,) rad, rad/s, and right."""
+        return {key: value for key, value in self.world.observe().items() if key.startswith(JOINT_KEYS)}
 
     def render(self, camera: str, size_px: int | None = None) -> NDArray[np.uint8]:
         """Raises StationError for an unknown camera, naming those there are."""
@@ -60,6 +66,11 @@ class SimulatedDriver:
         if camera not in known:
             raise StationError(f"no camera {camera!r} at this station; there is: {', '.join(known) or 'none'}")
         return self.world.render(camera, size_px)
+
+    def render_depth(self, camera: str) -> NDArray[np.float32] | None:
+        """Depth of the same look; None where the world has no `render_depth`."""
+        look: Callable[[str], NDArray[np.float32] | None] | None = getattr(self.world, "render_depth", None)
+        return None if look is None else look(camera)
 
     def primitive(self, request: Primitive) -> Iterator[Values]:
         runner = PRIMITIVES.get(self._spec.kind)

@@ -21,7 +21,8 @@ from nightlab.errors import StationError
 from nightlab.records import StationSpec
 from robots.profiles import YamBenchProfile
 from robots.worlds import yam_bench_spec as bench
-from robots.worlds.yam_bench_arm import HOME_POSE, solve_ik
+from robots.worlds.yam_bench_arm import solve_ik
+from robots.worlds.yam_bench_camera import Cameras, add_noise, jitter
 from robots.worlds.yam_bench_model import DT_s, Layout, bench_xml
 
 START_KEYS: Final = ("hole", "tip_x_m", "tip_y_m", "tip_z_m", "yaw_rad")
@@ -68,8 +69,12 @@ class YamBenchWorld:
         names = [self._model.geom(index).name for index in range(self._model.ngeom)]
         self._pads = [index for index, name in enumerate(names) if "_pad" in name]
         self._pin_bodies = [self._model.body(f"pin_{number}").id for number in range(profile.pins)]
-        self._home_rad = {arm: solve_ik(self._model, self._scratch, arm, HOME_POSE[arm]) for arm in ARMS}
-        self._camera: Any = None
+        self._home_rad = {arm: solve_ik(self._model, self._scratch, arm, bench.HOME_POSE[arm]) for arm in ARMS}
+        self._cameras = Cameras(self._model)
+        self._picture: tuple[tuple[str, int], NDArray[np.uint8], NDArray[np.float32] | None] | None = None
+        self._lights = self._model.light_diffuse.copy(), self._model.light_ambient.copy()
+        jitter(self._model, station_seed, at["camera_jitter_m"], at["camera_jitter_rad"])
+        self._ticks = 0
         self.teleport(START, episode_seed=0)
 
     def spec(self, station_id: str, speed: float) -> StationSpec:
@@ -101,6 +106,7 @@ class YamBenchWorld:
         self._top_force_N = 0.0
         if set(start) == set(START_KEYS):
             self._place(start, draw[9] * self.traits["grasp_tilt_rad"], draw[10] * self.traits["grasp_slip_m"])
+        self._ticks += 1
         first = self._sense()
         delay = int(self.traits["observation_delay_steps"])
         self._seen = deque([first] * (delay + 1), maxlen=delay + 1)
@@ -121,6 +127,8 @@ class YamBenchWorld:
                 model.geom_friction[first : first + count, 0] = traits["pad_friction"]
             grip_N = traits["grip_force_N"]
             model.actuator_forcerange[JAWS[arm]] = (-grip_N, grip_N)
+        for light, drawn in zip((model.light_diffuse, model.light_ambient), self._lights, strict=True):
+            light[:] = np.clip(drawn * traits["light"], 0.0, 1.0)
 
     def _place(self, start: Mapping[str, float], tilt_rad: float, slip_m: float) -> None:
         mujoco, model, data = self._mujoco, self._model, self._data
@@ -155,7 +163,7 @@ class YamBenchWorld:
         self._peak_N = np.zeros(2)
         self._set_stiffness()
         data.ctrl[:] = self._target
-        self._tare = np.zeros((2, 6))
+        self._tare: Array = np.zeros((2, 6))
         for _ in range(SETTLE_STEPS):
             mujoco.mj_step(model, data)
         self._tare = self._wrench()
@@ -194,7 +202,8 @@ class YamBenchWorld:
             goal = np.clip(self._wanted, self._target - reach, self._target + reach)
         share = np.arange(1, SUBSTEPS + 1)[:, None] / SUBSTEPS
         rows = np.concatenate([self._ahead, self._target + share * (goal - self._target)])
-        self._target, self._ahead = goal, rows[SUBSTEPS:]
+        self._target, self._ahead = goal, np.asarray(rows[SUBSTEPS:])
+        self._ticks += 1
         self._run(rows)
         self._seen.append(self._sense())
 
@@ -221,7 +230,7 @@ class YamBenchWorld:
             self._stopped = bench.STOP_PERIODS
             for arm in ARMS:
                 self._target[POSE[arm]] = data.actuator_length[POSE[arm]]
-            self._ahead = np.tile(self._target, (len(self._ahead), 1))
+            self._ahead[:] = self._target
 
     # -- sensors
 
@@ -290,8 +299,39 @@ class YamBenchWorld:
         return out
 
     def render(self, camera: str, size_px: int | None = None) -> NDArray[np.uint8]:
-        """Not yet."""
-        raise StationError("no cameras at this bench yet")
+        """RGB uint8 [480, 640, 3] as the camera sees it; with `size_px` the square middle, [size, size, 3], for films.
+
+        Raises:
+            StationError: no such camera, or this machine has no software GL.
+        """
+        if size_px is None:
+            return self._look(camera)[0]
+        self._known(camera)
+        size = min(size_px, box.IMAGE_PX[1])  # the frame buffer has no more
+        self._mujoco.mj_forward(self._model, self._data)
+        rgb = self._cameras.draw(self._data, camera, size, size, fine=False)[0]
+        return rgb
+
+    def render_depth(self, camera: str) -> NDArray[np.float32] | None:
+        """Depth float32 [480, 640] in metres along the camera's axis, of the same look as `render`."""
+        return self._look(camera)[1]
+
+    def _look(self, camera: str) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
+        self._known(camera)
+        key = (camera, self._ticks)
+        if self._picture is None or self._picture[0] != key:
+            self._mujoco.mj_forward(self._model, self._data)
+            rgb, depth_m = self._cameras.draw(self._data, camera, *box.IMAGE_PX, fine=True)
+            rng = np.random.default_rng([0xCA3E, abs(self.station_seed), self._ticks, bench.CAMERA_KEYS.index(camera)])
+            self._picture = (
+                key,
+                *add_noise(rng, rgb, depth_m, self.traits["image_noise"], self.traits["depth_noise_m"]),
+            )
+        return self._picture[1], self._picture[2]
+
+    def _known(self, camera: str) -> None:
+        if camera not in bench.CAMERA_KEYS:
+            raise StationError(f"no camera {camera!r} at this station; there is: {', '.join(bench.CAMERA_KEYS)}")
 
     def truth(self) -> dict[str, float]:
         """True state under START_KEYS, all holes and the pin in numbers, contact, and the traits of this episode."""

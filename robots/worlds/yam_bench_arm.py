@@ -15,11 +15,6 @@ Array = NDArray[np.float64]
 
 REST_rad: Final = {"left": (-0.6, 0.4, 1.4, 1.34, 0.0, 0.6), "right": (0.6, 0.4, 1.4, 1.34, 0.0, -0.6)}
 """Joint angles from which the search begins: elbow up, tool down."""
-HOME_POSE: Final = {
-    "left": (-0.22, 0.02, 0.22, 0.0, 0.0, 0.0),
-    "right": (0.22, 0.02, 0.22, 0.0, 0.0, 0.0),
-}
-"""Where `home` brings the TCPs: over the table's sides, out of the cameras' sight."""
 ROUNDS: Final = 200
 CLOSE: Final = 1e-5
 

@@ -208,7 +208,9 @@ def _arm(arm: str) -> str:
     palm = _geom("box", (0.035, 0.018, 0.012), (0, 0, c - 0.045), dark, contype=BITS["hand"], conaffinity=BITS["hand"])
     camera = ""
     if arm == "right":
-        camera = f'<camera name="wrist" pos="{_numbers((0.0, -0.065, c - 0.09))}" xyaxes="-1 0 0 0 -0.9 -0.436" fovy="60"/>\n'
+        camera = (
+            f'<camera name="wrist" pos="{_numbers((0.0, -0.065, c - 0.09))}" xyaxes="1 0 0 0 -0.9 0.436" fovy="60"/>\n'
+        )
     return (
         f'<body name="{arm}_base" pos="{_numbers((x, y, 0))}" euler="0 0 {math.pi / 2:.9g}">\n'
         + _geom("cylinder", (0.045, 0.05), (0, 0, 0.05), dark)

@@ -13,6 +13,10 @@ MAX_STEP: Final = (0.008, 0.008, 0.008, 0.1, 0.1, 0.1)
 POSE_LOW: Final = (-0.30, -0.16, 0.012, -2.2, -2.2, -2.2)
 POSE_HIGH: Final = (0.30, 0.18, 0.32, 2.2, 2.2, 2.2)
 OPEN_m: Final = 0.07
+JAWS_N_per_m: Final = 6000.0
+"""Gain of the jaws' servo, up to the cap on the grip force."""
+HOME_POSE: Final = {"left": (-0.22, 0.02, 0.22, 0.0, 0.0, 0.0), "right": (0.22, 0.02, 0.22, 0.0, 0.0, 0.0)}
+"""Where `home` brings the TCPs: over the table's sides, out of the cameras' sight."""
 STIFFNESS_LOW: Final = (50.0, 1.0)
 STIFFNESS_HIGH: Final = (2000.0, 60.0)
 STIFFNESS: Final = (1000.0, 30.0)
@@ -21,6 +25,7 @@ MAX_FORCE_N: Final = 40.0
 STOP_FORCE_N: Final = 60.0
 """Above this at a wrist the station stops for STOP_PERIODS control periods where it is, and goes on from there."""
 STOP_PERIODS: Final = 10
+CAMERA_KEYS: Final = ("top", "side", "wrist")
 POSE_UNIT: Final = "m,m,m,rad,rad,rad"
 
 
