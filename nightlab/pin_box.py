@@ -36,7 +36,7 @@ IMAGE_PX: Final = (640, 480)
 """Width and height of every camera."""
 CAMERAS: Final = {
     # position in the table frame, the point looked at, vertical field of view
-    "top": ((0.0, 0.05, 0.60), (0.0, 0.05, 0.04), 28.0),
+    "top": ((0.0, 0.05, 0.85), (0.0, 0.05, 0.04), 19.6),
     "side": ((0.0, 0.55, 0.22), (0.0, 0.05, 0.065), 22.0),
 }
 """Camera → position m, target m, vertical field of view in degrees, as drawn; a station's own are jittered."""
