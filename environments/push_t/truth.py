@@ -25,6 +25,8 @@ from nightlab.geometry import (
 
 START_TOLERANCE = START_TOLERANCE_px
 """Largest `start_distance` of a reset that counts as done, px."""
+RESET_BY_TELEPORT = True
+"""A reset in simulation is lent the SimulatorAdmin's teleport (never its truth)."""
 
 
 def state_of_coverage(target: float, rng: np.random.Generator) -> dict[str, float]:
