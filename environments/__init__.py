@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from importlib import metadata
 from types import ModuleType
 
-from nightlab.cards import ENTRY_POINTS, card
+from nightlab.cards import card, installed
 from nightlab.contracts import Environment, Verifier
 from nightlab.errors import UsageError
 
@@ -19,7 +18,7 @@ REGISTRY = {
 
 def names() -> list[str]:
     """Names of all environments, built-in and installed."""
-    return sorted({*REGISTRY, *(point.name for point in metadata.entry_points(group=ENTRY_POINTS))})
+    return sorted({*REGISTRY, *installed()})
 
 
 def package_name(name: str) -> str:
@@ -28,11 +27,9 @@ def package_name(name: str) -> str:
     Raises:
         UsageError: no such environment.
     """
-    if name in REGISTRY:
-        return REGISTRY[name]
-    for point in metadata.entry_points(group=ENTRY_POINTS):
-        if point.name == name:
-            return point.value
+    package = REGISTRY.get(name) or installed().get(name)
+    if package is not None:
+        return package
     raise UsageError.unknown("environment", name, names(), "nightlab environment list")
 
 

@@ -2,8 +2,9 @@
 
     python -m environments.verifier_process --socket PATH --ready-file FILE
 
-It checks each environment's manifest before it loads the verifier, refuses to start if a frozen file was changed, and
-answers over a Unix socket (mode 0600): one framed msgpack request, one reply. SIGTERM ends it.
+It checks each environment's manifest before it loads the verifier, refuses to start if a frozen file of this project was
+changed, and answers over a Unix socket (mode 0600): one framed msgpack request, one reply. SIGTERM ends it. An installed
+environment whose code is not the frozen one is not loaded, and requests for it are refused; the others are judged.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from environments import make_verifier, names
+from environments import REGISTRY, make_verifier, names
 from environments.evidence import from_message
 from environments.manifest import check
 from nightlab.contracts import Verifier
-from nightlab.errors import NightlabError, ServiceError, UsageError
+from nightlab.errors import NightlabError, ServiceError, TamperError, UsageError
 from nightlab.framing import FramingError, read_frame, write_frame
 
 
@@ -31,10 +32,19 @@ class VerifierServer:
     """Verifiers of all environments behind one socket. Requests are judged one at a time, in order of arrival."""
 
     def __init__(self) -> None:
-        self.manifests = {name: check(name) for name in names()}
-        self._verifiers: dict[str, Verifier] = {
-            name: make_verifier(name, sha256) for name, sha256 in self.manifests.items()
-        }
+        self.manifests: dict[str, str] = {}
+        self.refused: dict[str, str] = {}
+        self._verifiers: dict[str, Verifier] = {}
+        for name in names():
+            try:
+                self.manifests[name] = check(name)
+            except NightlabError as error:
+                if name in REGISTRY:
+                    raise
+                self.refused[name] = str(error)
+                print(f"nightlab: verifier: leaves out {name}: {error}", file=sys.stderr, flush=True)
+            else:
+                self._verifiers[name] = make_verifier(name, self.manifests[name])
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """The reply to one request: `{"verdict": …}`, `{"manifests": …}` or `{"error": text, "kind": class name}`."""
@@ -53,9 +63,11 @@ class VerifierServer:
 
     def _verify(self, request: dict[str, Any]) -> Any:
         evidence = from_message(request)
+        if evidence.environment in self.refused:
+            raise TamperError(self.refused[evidence.environment])
         verifier = self._verifiers.get(evidence.environment)
         if verifier is None:
-            raise UsageError.unknown("environment", evidence.environment, self._verifiers, "nightlab run push_t")
+            raise UsageError.unknown("environment", evidence.environment, self._verifiers, "nightlab environment list")
         return verifier.verify(evidence)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

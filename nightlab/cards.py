@@ -8,6 +8,7 @@ every room can ask for a goal, a world or a template, while only environments/ r
 from __future__ import annotations
 
 import importlib.util
+import sys
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -27,7 +28,7 @@ CARD = "environment.yaml"
 def names() -> list[str]:
     """Names of all environments, of this project and installed ones."""
     own = (path.parent.name for path in (PROJECT / "environments").glob(f"*/{CARD}"))
-    return sorted({*own, *_installed()})
+    return sorted({*own, *installed()})
 
 
 def folder(name: str) -> Path:
@@ -39,7 +40,7 @@ def folder(name: str) -> Path:
     own = PROJECT / "environments" / name
     if Path(name).name == name and (own / CARD).is_file():
         return own
-    package = _installed().get(name)
+    package = installed().get(name)
     if package is None:
         raise UsageError.unknown("environment", name, names(), "nightlab environment list")
     found = importlib.util.find_spec(package)
@@ -99,15 +100,22 @@ def bibliography(name: str) -> Path | None:
 
 def outside() -> list[Path]:
     """Folders of the environments that are not of this project; no policy may read them."""
-    return [folder(name) for name in _installed()]
+    return [folder(name) for name in installed() if find(name) is not None]
 
 
 def outside_libraries() -> list[Path]:
     """Module packages that environments from elsewhere offer to policies."""
-    return [library(name) for name in _installed() if card(name).library]
+    found = {name: find(name) for name in installed()}
+    return [library(name) for name, about in found.items() if about is not None and about.library]
 
 
-def _installed() -> dict[str, str]:
+def installed() -> dict[str, str]:
+    """Name → package of the environments from elsewhere."""
+    return _entry_points(tuple(sys.path))
+
+
+@lru_cache(maxsize=4)
+def _entry_points(_path: tuple[str, ...]) -> dict[str, str]:
     return {point.name: point.value for point in metadata.entry_points(group=ENTRY_POINTS)}
 
 

@@ -25,7 +25,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
-from nightlab import confine, seccomp
+from nightlab import cards, confine, seccomp
 from nightlab.errors import SandboxError, UsageError
 from nightlab.processes import launcher
 
@@ -174,9 +174,10 @@ def _python_dirs() -> list[Path]:
 
 
 def _own_rooms() -> list[Path]:
-    """Rooms of nightlab that are installed among the packages (a wheel, not an editable install): to be hidden."""
+    """What is installed among the packages and must be hidden: rooms of nightlab (a wheel), and environments."""
     homes = {Path(sysconfig.get_paths()[name]) for name in ("purelib", "platlib")}
-    return [home / room for home in homes for room in ROOMS if (home / room / "__init__.py").is_file()]
+    rooms = [home / room for home in homes for room in ROOMS if (home / room / "__init__.py").is_file()]
+    return rooms + [path for path in cards.outside() if any(path.is_relative_to(top) for top in _python_dirs())]
 
 
 def _bwrap(

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from nightlab import cards
 from nightlab.sandbox import Level, Limits, Sandbox
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -23,8 +24,12 @@ VISIBLE: Final = (
 
 
 def visible_files() -> list[tuple[Path, str]]:
-    """(path on the host, path relative to the app) of what is mounted, compiled files included where they exist."""
+    """(path on the host, path relative to the app) of what is mounted, compiled files included where they exist.
+
+    The libraries of environments from elsewhere are mounted under their own names.
+    """
     found = [(ROOT / name, name) for name in VISIBLE if (ROOT / name).exists()]
+    found += [(path, path.name) for path in cards.outside_libraries()]
     for source, name in list(found):
         if source.suffix == ".py":
             compiled = Path(importlib.util.cache_from_source(str(source)))

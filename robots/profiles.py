@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from nightlab.errors import UsageError
+from robots import outside
 
 PROFILE_DIR: Final = Path(__file__).with_name("profiles")
 EPISODE_SHARE: Final = 0.1
@@ -167,9 +168,23 @@ PROFILES: Final[dict[str, type[Profile]]] = {"push_t": PushTProfile, "yam_bench"
 """World → its kind of profile."""
 
 
+def profile_kind(world: str) -> tuple[type[Profile], Path]:
+    """A world's kind of profile and the folder of its named ones.
+
+    Raises:
+        UsageError: no such world.
+    """
+    if world in PROFILES:
+        return PROFILES[world], PROFILE_DIR / world
+    found = outside.find(world)
+    if found is None:
+        raise UsageError.unknown("world", world, (*PROFILES, *outside.names()), "--world push_t")
+    return found.PROFILE, found.PROFILES
+
+
 def profile_names(world: str = "push_t") -> list[str]:
     """Names of the built-in profiles of a world."""
-    return sorted(path.stem for path in (PROFILE_DIR / world).glob("*.yaml"))
+    return sorted(path.stem for path in profile_kind(world)[1].glob("*.yaml"))
 
 
 def load_profile(name_or_path: str | Path, world: str = "push_t") -> Profile:
@@ -179,19 +194,15 @@ def load_profile(name_or_path: str | Path, world: str = "push_t") -> Profile:
         UsageError: no such world, neither a known name nor a readable file, or a field that does not exist or is not
             a number.
     """
-    kind = PROFILES.get(world)
-    if kind is None:
-        raise UsageError.unknown("world", world, PROFILES, "--world push_t")
+    kind, folder = profile_kind(world)
     text, names = str(name_or_path), profile_names(world)
-    path = PROFILE_DIR / world / f"{text}.yaml" if text in names else Path(text)
+    path = folder / f"{text}.yaml" if text in names else Path(text)
     if not path.is_file():
         raise UsageError.unknown("profile", text, names, "--profile nominal, or a path of a YAML file")
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
         if not isinstance(raw, dict):
-            raise UsageError(
-                f"profile {text!r} is not a mapping of fields. Try: cp robots/profiles/{world}/real.yaml {text}"
-            )
+            raise UsageError(f"profile {text!r} is not a mapping of fields. Try: cp {folder / 'nominal.yaml'} {text}")
         return kind.model_validate({"name": path.stem, **raw})
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
         fields = ", ".join(name for name in kind.model_fields if name != "name")

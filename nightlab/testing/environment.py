@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 
 import numpy as np
 
+from nightlab.cards import card, template
 from nightlab.contracts import ControlSession, Environment, EpisodeEvidence, Verifier
 from nightlab.records import Outcome, ResetReport
 from nightlab.testing.fake_station import FakeLease, FakeStation
@@ -41,6 +42,20 @@ class EnvironmentContract:
         assert environment.name
         assert environment.max_steps > 0
         assert environment.held_frames > 0
+
+    def test_the_card_fits_environment_and_station(self) -> None:
+        environment, station = self.make_environment(), self.make_station()
+        about, spec = card(environment.name), asyncio.run(station.describe())
+        assert about.rate_hz == spec.rate_hz
+        assert about.camera == spec.cameras[0].key, "the first camera is the one that is filmed"
+        channels = {channel.key for channel in spec.observations}
+        assert {column.channel for column in about.columns.values()} <= channels
+        assert about.failures, "the card lists what the verifier says of a failure, with its meaning"
+
+    def test_a_researcher_can_begin(self) -> None:
+        folder = template(self.make_environment().name)
+        for name in ("policy.py", "train.py", "params.yaml", "notes.md"):
+            assert (folder / name).is_file(), f"{folder} lacks {name}, which researchers start from"
 
     def test_limits_name_the_stations_actions(self) -> None:
         environment, station = self.make_environment(), self.make_station()
@@ -88,6 +103,7 @@ class EnvironmentContract:
         assert first.outcome is Outcome.FAILURE, first
         assert (first.outcome, first.score, first.reason) == (second.outcome, second.score, second.reason)
         assert first.predicates
+        assert first.reason in card(evidence.environment).failures, "the card says what each reason means"
 
     def test_no_frames_is_unscored(self) -> None:
         environment = self.make_environment()

@@ -74,9 +74,12 @@ class SimulatedDriver:
 
     def primitive(self, request: Primitive) -> Iterator[Values]:
         runner = PRIMITIVES.get(self._spec.kind)
-        if runner is None:
+        if runner is not None:
+            return runner(self.world, request)
+        own: Callable[[Primitive], Iterator[Values]] | None = getattr(self.world, "primitive", None)
+        if own is None:
             raise unsupported(self._spec.kind, request.name, ("none",))
-        return runner(self.world, request)
+        return own(request)
 
     def stop(self, reason: str) -> None:
         """Nothing to cut: a world moves only when it is stepped."""

@@ -1,9 +1,10 @@
-"""Physics behind the `simulated` driver. One line per world."""
+"""Physics behind the `simulated` driver. One line per world; worlds from elsewhere: robots/outside.py."""
 
 from __future__ import annotations
 
 from nightlab.contracts import World
 from nightlab.errors import UsageError
+from robots import outside
 from robots.profiles import Profile, PushTProfile, YamBenchProfile
 
 WORLDS = ("push_t", "yam_bench")
@@ -27,4 +28,7 @@ def make_world(name: str, profile: Profile, station_seed: int) -> World:
         raise UsageError(
             f"world {name!r} got a {type(profile).__name__} ({profile.name!r}). Try: load_profile({profile.name!r}, {name!r})"
         )
-    raise UsageError.unknown("world", name, WORLDS, "--world push_t")
+    found = outside.find(name)
+    if found is None:
+        raise UsageError.unknown("world", name, (*WORLDS, *outside.names()), "--world push_t")
+    return found.make_world(profile, station_seed)

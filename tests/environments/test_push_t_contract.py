@@ -26,7 +26,7 @@ class TestPushT(EnvironmentContract):
 
 
 def test_an_unknown_environment_names_those_that_exist() -> None:
-    with pytest.raises(UsageError, match=r"unknown environment 'push_x'; there are: .*push_t\. Try: nightlab environment list"):
+    with pytest.raises(UsageError, match=r"unknown environment 'push_x'; there are: .*push_t.*\. Try: nightlab environment list"):
         make("push_x")
 
 

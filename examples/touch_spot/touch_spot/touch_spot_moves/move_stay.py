@@ -1,0 +1,5 @@
+"""Stay where you are: where the search begins."""
+
+
+def move(finger, spot, params):
+    return finger
