@@ -4,7 +4,7 @@ from pathlib import Path
 
 from policies.library.pin_insertion import (
     approach_direct,
-    comply_stiff,
+    comply_soft,
     correct_none,
     guard_none,
     insert_ram,
@@ -22,7 +22,7 @@ MODULES = {
     "correct": correct_none,
     "search": search_none,
     "press": press_firm,
-    "comply": comply_stiff,
+    "comply": comply_soft,
     "insert": insert_ram,
     "guard": guard_none,
     "recover": recover_none,

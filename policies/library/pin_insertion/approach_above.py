@@ -35,7 +35,7 @@ class Above:
             self._rest += near
             if self._rest > self._settle_ticks or self._waited > WAIT_TICKS + self._settle_ticks:
                 self._height = float(goal[2])
-            return goal, False
+            return goal, view.touching
         self._height -= self._step_m
         goal[2] = self._height
         return goal, view.touching or self._height < mouth[2] - DEEP_M

@@ -1,4 +1,4 @@
-"""In free air, integrate the difference between the wanted TCP and the one that the encoders measure; hold it in contact."""
+"""In free air, integrate what the arm falls short of its goal by, by the encoders; keep the sum in contact."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import numpy as np
 from policies.library.pin_insertion.kit import DT_S, Array, Memory, Params, View
 
 FREE = ("approach", "lift")
+WINDOW_M = 0.003
+"""Larger errors are motion, not stiction: they are not integrated."""
+LIMIT_M = 0.02
 
 
 class Integral:
-    """Gain `integral_gain_Hz`, at most `LIMIT_M`; fixed while the pin touches anything."""
-
-    LIMIT_M = 0.02
+    """Gain `integral_gain_Hz`; fixed on the way, and while the pin touches anything."""
 
     def __init__(self, gain_Hz: float) -> None:
         self._share = gain_Hz * DT_S
@@ -22,8 +23,9 @@ class Integral:
         self._sum: Array = np.zeros(3)
 
     def add(self, goal: Array, view: View, memory: Memory) -> Array:
-        if memory.phase in FREE and not view.touching:
-            self._sum = np.clip(self._sum + self._share * (goal - view.reading.tcp[:3]), -self.LIMIT_M, self.LIMIT_M)
+        error = goal - view.reading.tcp[:3]
+        if memory.phase in FREE and not view.touching and float(np.abs(error).max()) < WINDOW_M:
+            self._sum = np.clip(self._sum + self._share * error, -LIMIT_M, LIMIT_M)
         return self._sum.copy()
 
 

@@ -1,0 +1,215 @@
+"""Runs recipes of the pin-insertion library in process, by the station's rules, without station, sandbox or verifier.
+
+Rules: 20 Hz, 400 steps; the station clamps every step of a target; left arm and grippers stay parked. The live check
+ends an episode when the pin sensor's mean over 5 periods is 16.5 mm deep in the target hole; then the last target is
+held for 5 periods. Success: true depth of the tip in the target hole ≥ 15 mm, true peak force at the wrists < 40 N.
+
+    python -m benchmarks.pin_insertion_ladder --seeds 20000:20040 --set search=search_spiral light_N=4 …
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from environments.pin_insertion.spec import (
+    IN_HOLE_m,
+    LIVE_DEPTH_m,
+    LIVE_PERIODS,
+    MAX_FORCE_N,
+    MAX_STEPS,
+    SUCCESS_DEPTH_m,
+)
+from environments.pin_insertion.start import sample_start
+from nightlab.contracts import World
+from policies.library.pin_insertion.pipeline import SLOTS, Pipeline
+from robots.profiles import load_profile
+from robots.worlds import make_world
+
+HELD: Final = 5
+BASELINE: Final = {
+    "sense": "sense_nominal", "approach": "approach_direct", "correct": "correct_none", "search": "search_none",
+    "press": "press_firm", "comply": "comply_soft", "insert": "insert_ram", "guard": "guard_none",
+    "recover": "recover_none",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Episode:
+    """What one episode came to."""
+
+    seed: int
+    success: bool
+    score: float
+    steps: int
+    end: str
+    word: str
+    """What failed, in a word; empty after success."""
+    depth_m: float
+    aside_m: float
+    """Distance of the tip from the axis of the target hole at the end."""
+    peak_N: float
+    phase: str
+    act_ms: float
+
+
+def make_policy(modules: Mapping[str, str], params: Mapping[str, float]) -> Pipeline:
+    """The pipeline of a recipe by module names."""
+    found = {slot: importlib.import_module(f"policies.library.pin_insertion.{modules[slot]}") for slot in SLOTS}
+    return Pipeline(found, params)
+
+
+class Bench:
+    """A simulated bench with the station's clamping of steps; one per station seed."""
+
+    def __init__(self, profile: str, station_seed: int) -> None:
+        self.world: World = make_world("yam_bench", load_profile(profile, "yam_bench"), station_seed)
+        self.spec = self.world.spec("ladder", 0.0)
+
+    def run(self, policy: Pipeline, seed: int) -> Episode:
+        """One episode; deterministic in station seed, recipe and seed."""
+        world, hole = self.world, int(sample_start(seed)["hole"])
+        world.teleport(sample_start(seed), seed)
+        policy.reset(self.spec, seed)
+        target = world.hold_action()
+        tips: deque[float] = deque(maxlen=LIVE_PERIODS)
+        spent, end, steps, peak_N = 0.0, "max_steps", 0, 0.0
+        for _ in range(MAX_STEPS):
+            observation = world.observe()
+            begin = time.perf_counter()
+            actions = policy.act(observation)
+            spent += time.perf_counter() - begin
+            if actions is None:
+                end = "done"
+                break
+            target = self._clamped(target, actions[0])
+            world.step(target)
+            steps += 1
+            seen = world.observe()
+            peak_N = max(peak_N, float(seen["peak_force"].max()))
+            off = seen["pin_estimate"][:3] - seen["hole_estimate"]
+            tips.append(float(-off[2]) if math.hypot(off[0], off[1]) < IN_HOLE_m else 0.0)
+            if len(tips) == LIVE_PERIODS and sum(tips) / LIVE_PERIODS >= LIVE_DEPTH_m:
+                end = "held"
+                break
+        for _ in range(HELD):
+            world.step(target)
+            peak_N = max(peak_N, float(world.observe()["peak_force"].max()))
+        truth = world.truth()
+        depth_m = truth[f"depth_{hole}_m"]
+        aside_m = math.hypot(truth["tip_x_m"], truth["tip_y_m"])
+        success = depth_m >= SUCCESS_DEPTH_m and peak_N < MAX_FORCE_N
+        score = 1.0 if success else grade(depth_m, aside_m, truth["tip_z_m"], peak_N)
+        return Episode(
+            seed, success, score, steps, end, "" if success else word(truth, hole, peak_N), depth_m, aside_m, peak_N,
+            policy.memory.phase, 1e3 * spent / max(steps, 1),
+        )  # fmt: skip
+
+    def _clamped(self, last: Mapping[str, Any], action: Mapping[str, Any]) -> dict[str, Any]:
+        """The action as the safety filter lets it pass: inside the bounds, no step too large."""
+        out = {}
+        for channel in self.spec.actions:
+            wish = np.clip(action[channel.key], channel.low, channel.high)
+            reach = self.spec.limits.max_step.get(channel.key)
+            out[channel.key] = wish if reach is None else last[channel.key] + np.clip(
+                wish - last[channel.key], -np.array(reach), np.array(reach)
+            )  # fmt: skip
+        return out
+
+
+def grade(depth_m: float, aside_m: float, height_m: float, peak_N: float) -> float:
+    """Score of a failure in [0, 1): how near, how deep, how gentle."""
+    low = min(max(1 - height_m / 0.03, 0.0), 1.0)
+    near = low / (1 + aside_m / 0.001)
+    deep = min(max(depth_m / SUCCESS_DEPTH_m, 0.0), 1.0)
+    gentle = min(max((60.0 - peak_N) / 40.0, 0.0), 1.0)
+    return (0.4 + 0.6 * gentle) * (0.25 * near + 0.75 * deep)
+
+
+def word(truth: Mapping[str, float], hole: int, peak_N: float) -> str:
+    """What failed, in a word."""
+    if peak_N >= MAX_FORCE_N:
+        return "too_much_force"
+    if truth["held"] < 0.5:
+        return "pin_dropped"
+    if any(truth[f"depth_{other}_m"] > 0.002 for other in range(4) if other != hole):
+        return "wrong_hole"
+    if truth[f"depth_{hole}_m"] > 0.001:
+        return "not_deep"
+    return "missed_hole" if truth["tip_z_m"] < 0.002 else "never_touched"
+
+
+def run_many(
+    modules: Mapping[str, str],
+    params: Mapping[str, float],
+    seeds: Sequence[int],
+    profile: str = "nominal",
+    station_seeds: Sequence[int] = (7, 8),
+) -> list[Episode]:
+    """Episodes over seeds, dealt in turn to the stations."""
+    benches = [Bench(profile, station) for station in station_seeds]
+    policy = make_policy(modules, params)
+    return [benches[i % len(benches)].run(policy, seed) for i, seed in enumerate(seeds)]
+
+
+def summary(episodes: Sequence[Episode]) -> dict[str, Any]:
+    """Rates, times, forces and failures of a list of episodes."""
+    n = len(episodes)
+    good = [episode.steps for episode in episodes if episode.success] or [MAX_STEPS]
+    peaks = [episode.peak_N for episode in episodes]
+    return {
+        "n": n,
+        "successes": sum(episode.success for episode in episodes),
+        "success": sum(episode.success for episode in episodes) / n,
+        "score": sum(episode.score for episode in episodes) / n,
+        "seconds_median": float(np.median(good)) / 20,
+        "seconds_p95": float(np.percentile(good, 95)) / 20,
+        "peak_median_N": float(np.median(peaks)),
+        "peak_p95_N": float(np.percentile(peaks, 95)),
+        "peak_max_N": max(peaks),
+        "aside_median_mm": 1e3 * float(np.median([episode.aside_m for episode in episodes])),
+        "act_ms": sum(episode.act_ms for episode in episodes) / n,
+        "failures": dict(Counter(episode.word for episode in episodes if episode.word)),
+    }
+
+
+def parse_range(text: str) -> list[int]:
+    """`A:B` → A … B−1."""
+    low, high = text.split(":")
+    return list(range(int(low), int(high)))
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--seeds", default="20000:20040")
+    parser.add_argument("--profile", default="nominal")
+    parser.add_argument("--stations", default="7:9")
+    parser.add_argument("--set", nargs="*", default=[], help="slot=module or knob=value")
+    parser.add_argument("--failures", action="store_true")
+    arguments = parser.parse_args()
+    pairs = dict(item.split("=") for item in arguments.set)
+    modules = {**BASELINE, **{key: value for key, value in pairs.items() if key in SLOTS}}
+    params = {key: float(value) for key, value in pairs.items() if key not in SLOTS}
+    begun = time.perf_counter()
+    episodes = run_many(modules, params, parse_range(arguments.seeds), arguments.profile,
+                        parse_range(arguments.stations))  # fmt: skip
+    line = {key: round(value, 3) if isinstance(value, float) else value for key, value in summary(episodes).items()}
+    print(json.dumps({**line, "wall_s": round(time.perf_counter() - begun, 1)}))
+    if arguments.failures:
+        for episode in episodes:
+            if not episode.success:
+                print(json.dumps(asdict(episode)))
+
+
+if __name__ == "__main__":
+    main()
