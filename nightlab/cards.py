@@ -127,7 +127,9 @@ def _read(name: str, path: Path, _mtime_ns: int) -> EnvironmentCard:
         why = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors())
         raise UsageError(f"{path} is no environment's card: {why}. See docs/new_environment.md") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is no environment's card: {' '.join(str(error).split())}") from error
+        raise UsageError(
+            f"{path} is no environment's card: {' '.join(str(error).split())}. See docs/new_environment.md"
+        ) from error
     if found.name != name:
         raise UsageError(
             f"{path} says name: {found.name}, but the environment is registered as {name!r}; make them one"
