@@ -33,6 +33,8 @@ START: Final = dict(zip(START_KEYS, (0.0, 0.0, 0.0, 0.045, 0.0), strict=True))
 SUBSTEPS: Final = round(1 / bench.RATE_HZ / DT_s)
 SETTLE_STEPS: Final = 150
 """Physics steps after a teleport until the grip holds."""
+FREE_N: Final = 2.0
+"""A wrist that feels less is tared when an episode is announced."""
 HELD_m: Final = 0.02
 """A pin whose head is this close to the TCP is in the gripper."""
 ARMS: Final = ("left", "right")
@@ -75,6 +77,7 @@ class YamBenchWorld:
         self._lights = self._model.light_diffuse.copy(), self._model.light_ambient.copy()
         jitter(self._model, station_seed, at["camera_jitter_m"], at["camera_jitter_rad"])
         self._ticks = 0
+        self._tare: Array = np.zeros((2, 6))
         self.teleport(START, episode_seed=0)
 
     def spec(self, station_id: str, speed: float) -> StationSpec:
@@ -106,6 +109,11 @@ class YamBenchWorld:
         self._top_force_N = 0.0
         if set(start) == set(START_KEYS):
             self._place(start, draw[9] * self.traits["grasp_tilt_rad"], draw[10] * self.traits["grasp_slip_m"])
+        elif float(np.abs(self._tare - self._wrench())[:, :3].max()) < FREE_N:
+            self._tare = self._wrench()
+        self._set_stiffness()
+        self._ahead: Array = np.tile(self._target, (round(self.traits["action_latency_s"] / DT_s), 1))
+        self._stopped, self._peak_N = 0, np.zeros(2)
         self._ticks += 1
         first = self._sense()
         delay = int(self.traits["observation_delay_steps"])
@@ -133,19 +141,19 @@ class YamBenchWorld:
     def _place(self, start: Mapping[str, float], tilt_rad: float, slip_m: float) -> None:
         mujoco, model, data = self._mujoco, self._model, self._data
         mouth = self._mouths[self._hole]
-        tip = np.array([mouth[0] + start["tip_x_m"], mouth[1] + start["tip_y_m"], mouth[2] + start["tip_z_m"]])
-        pose = np.array([*tip[:2], tip[2] + box.GRASP_TO_TIP_m, 0.0, 0.0, start["yaw_rad"]])
+        tip = np.add(mouth, [start[key] for key in START_KEYS[1:4]])
+        yaw, lean = np.zeros(4), np.zeros(4)
+        mujoco.mju_axisAngle2Quat(yaw, np.array([0.0, 0.0, 1.0]), start["yaw_rad"])
+        mujoco.mju_axisAngle2Quat(lean, np.array([1.0, 0.0, 0.0]), tilt_rad)
+        turn, up = np.zeros(4), np.zeros(3)
+        mujoco.mju_mulQuat(turn, yaw, lean)
+        mujoco.mju_rotVecQuat(up, np.array([0.0, -slip_m, box.GRASP_TO_TIP_m]), turn)
+        pose = np.array([*(tip + up), 0.0, 0.0, start["yaw_rad"]])
         mujoco.mj_resetData(model, data)
         data.qpos[JOINTS["left"]] = self._home_rad["left"]
         data.qpos[JOINTS["right"]] = solve_ik(model, self._scratch, "right", pose.tolist())
         data.qpos[FINGERS["right"]] = box.HEAD_m / 2 - 0.0002
-        yaw, lean = np.zeros(4), np.zeros(4)
-        mujoco.mju_axisAngle2Quat(yaw, np.array([0.0, 0.0, 1.0]), start["yaw_rad"])
-        mujoco.mju_axisAngle2Quat(lean, np.array([1.0, 0.0, 0.0]), tilt_rad)
-        turn, down = np.zeros(4), np.zeros(3)
-        mujoco.mju_mulQuat(turn, yaw, lean)
-        mujoco.mju_rotVecQuat(down, np.array([0.0, slip_m, -box.GRASP_TO_TIP_m]), turn)
-        data.qpos[PINS : PINS + 3] = pose[:3] + down
+        data.qpos[PINS : PINS + 3] = tip
         data.qpos[PINS + 3 : PINS + 7] = turn
         for number in range(1, self.profile.pins):
             at = PINS + 7 * number
@@ -157,13 +165,8 @@ class YamBenchWorld:
         self._target[JAWS["left"]], self._target[JAWS["right"]] = 0.0, 0.0
         self._wanted = self._target.copy()
         self._stiffness = dict.fromkeys(ARMS, bench.STIFFNESS)
-        late = round(self.traits["action_latency_s"] / DT_s)
-        self._ahead: Array = np.tile(self._target, (late, 1))
-        self._stopped = 0
-        self._peak_N = np.zeros(2)
         self._set_stiffness()
         data.ctrl[:] = self._target
-        self._tare: Array = np.zeros((2, 6))
         for _ in range(SETTLE_STEPS):
             mujoco.mj_step(model, data)
         self._tare = self._wrench()
@@ -308,7 +311,7 @@ class YamBenchWorld:
             return self._look(camera)[0]
         self._known(camera)
         size = min(size_px, box.IMAGE_PX[1])  # the frame buffer has no more
-        self._mujoco.mj_forward(self._model, self._data)
+        self._place_cameras()
         rgb = self._cameras.draw(self._data, camera, size, size, fine=False)[0]
         return rgb
 
@@ -320,7 +323,7 @@ class YamBenchWorld:
         self._known(camera)
         key = (camera, self._ticks)
         if self._picture is None or self._picture[0] != key:
-            self._mujoco.mj_forward(self._model, self._data)
+            self._place_cameras()
             rgb, depth_m = self._cameras.draw(self._data, camera, *box.IMAGE_PX, fine=True)
             rng = np.random.default_rng([0xCA3E, abs(self.station_seed), self._ticks, bench.CAMERA_KEYS.index(camera)])
             self._picture = (
@@ -328,6 +331,11 @@ class YamBenchWorld:
                 *add_noise(rng, rgb, depth_m, self.traits["image_noise"], self.traits["depth_noise_m"]),
             )
         return self._picture[1], self._picture[2]
+
+    def _place_cameras(self) -> None:
+        """Bring positions up to date; changes nothing that the next physics step starts from."""
+        self._mujoco.mj_kinematics(self._model, self._data)
+        self._mujoco.mj_camlight(self._model, self._data)
 
     def _known(self, camera: str) -> None:
         if camera not in bench.CAMERA_KEYS:
