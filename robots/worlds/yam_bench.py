@@ -23,18 +23,25 @@ from robots.profiles import YamBenchProfile
 from robots.worlds import yam_bench_spec as bench
 from robots.worlds.yam_bench_arm import solve_ik
 from robots.worlds.yam_bench_camera import Cameras, add_noise, jitter
-from robots.worlds.yam_bench_model import DT_s, Layout, bench_xml
+from robots.worlds.yam_bench_model import CHIPS_m, DT_s, Layout, bench_xml
 
 START_KEYS: Final = ("hole", "tip_x_m", "tip_y_m", "tip_z_m", "yaw_rad")
 """Keys of a start: target hole, pin tip relative to the hole's mouth, yaw of the right gripper; `truth` gives them back."""
 ANNOUNCE_KEYS: Final = ("hole",)
 """`teleport` with only these moves nothing: it names the target hole and draws the episode's traits and estimates."""
+LOOSE_KEYS: Final = (
+    *START_KEYS, "pin_x_m", "pin_y_m", "pin_z_m", "pin_rx_rad", "pin_ry_rad", "pin_rz_rad", "bottom_m",
+)  # fmt: skip
+"""A start without a pin in the gripper, for the verifier workbench: the pin's own pose, from which it comes to rest, and
+how deep the target hole is (chips may lie in it)."""
 START: Final = dict(zip(START_KEYS, (0.0, 0.0, 0.0, 0.045, 0.0), strict=True))
 SUBSTEPS: Final = round(1 / bench.RATE_HZ / DT_s)
 SETTLE_STEPS: Final = 150
 """Physics steps after a teleport until the grip holds."""
 FREE_N: Final = 2.0
 """A wrist that feels less is tared when an episode is announced."""
+LOOSE_FINGER_m: Final = 0.02
+"""Where a finger stands after a start with LOOSE_KEYS."""
 HELD_m: Final = 0.02
 """A pin whose head is this close to the TCP is in the gripper."""
 ARMS: Final = ("left", "right")
@@ -88,12 +95,13 @@ class YamBenchWorld:
     def teleport(self, start: Mapping[str, float], episode_seed: int) -> None:
         """A fresh scene at `start` (keys START_KEYS): the pin in the right gripper, all at rest; draws the traits.
 
-        With ANNOUNCE_KEYS alone nothing moves: the station only learns the episode's target hole and estimates.
+        With ANNOUNCE_KEYS alone nothing moves: the station only learns the episode's target hole and estimates. With
+        LOOSE_KEYS the gripper is open and the pin falls from where it was put.
 
         Raises:
             StationError: a key is missing or unknown, a number is not finite, or the arm cannot reach the start.
         """
-        known = set(start) in (set(START_KEYS), set(ANNOUNCE_KEYS))
+        known = set(start) in (set(START_KEYS), set(ANNOUNCE_KEYS), set(LOOSE_KEYS))
         if not known or not all(math.isfinite(value) for value in start.values()):
             raise StationError(f"teleport to {dict(start)}: a start needs finite numbers for {', '.join(START_KEYS)}")
         if start["hole"] not in range(len(box.HOLES)):
@@ -107,7 +115,7 @@ class YamBenchWorld:
         self._pin_error = draw[3:9] * ([self.traits["pin_noise_m"]] * 3 + [self.traits["pin_noise_rad"]] * 3)
         self._apply_traits()
         self._top_force_N = 0.0
-        if set(start) == set(START_KEYS):
+        if set(start) >= set(START_KEYS):
             self._place(start, draw[9] * self.traits["grasp_tilt_rad"], draw[10] * self.traits["grasp_slip_m"])
         elif float(np.abs(self._tare - self._wrench())[:, :3].max()) < FREE_N:
             self._tare = self._wrench()
@@ -159,17 +167,32 @@ class YamBenchWorld:
             at = PINS + 7 * number
             rack_y = box.RACK_XY_m[1] + (number - 2) * box.RACK_PITCH_m
             data.qpos[at : at + 7] = (box.RACK_XY_m[0], rack_y, box.PLATE_TOP_m - 0.02 + 0.0002, 1, 0, 0, 0)
+        loose = "bottom_m" in start
+        if loose:
+            self._loosen(start, mouth)
         mujoco.mj_forward(model, data)
         self._target: Array = np.array(data.actuator_length)
         self._target[POSE["right"]] = pose
-        self._target[JAWS["left"]], self._target[JAWS["right"]] = 0.0, 0.0
+        self._target[JAWS["left"]], self._target[JAWS["right"]] = 0.0, 2 * LOOSE_FINGER_m if loose else 0.0
         self._wanted = self._target.copy()
         self._stiffness = dict.fromkeys(ARMS, bench.STIFFNESS)
         self._set_stiffness()
         data.ctrl[:] = self._target
-        for _ in range(SETTLE_STEPS):
+        for _ in range(3 * SETTLE_STEPS if loose else SETTLE_STEPS):
             mujoco.mj_step(model, data)
         self._tare = self._wrench()
+
+    def _loosen(self, start: Mapping[str, float], mouth: tuple[float, float, float]) -> None:
+        """Open the right gripper, put the pin where `start` has it, and chips into the target hole."""
+        data, turn = self._data, np.array([start[f"pin_r{axis}_rad"] for axis in "xyz"])
+        data.qpos[FINGERS["right"]] = LOOSE_FINGER_m
+        data.qpos[PINS : PINS + 3] = [start[f"pin_{axis}_m"] for axis in "xyz"]
+        angle = float(np.linalg.norm(turn))
+        quat = np.array([1.0, 0.0, 0.0, 0.0])
+        if angle > 0:
+            self._mujoco.mju_axisAngle2Quat(quat, turn / angle, angle)
+        data.qpos[PINS + 3 : PINS + 7] = quat
+        data.mocap_pos[0] = (mouth[0], mouth[1], mouth[2] - start["bottom_m"] - CHIPS_m[2])
 
     # -- physics
 

@@ -38,6 +38,8 @@ BITS: Final = {"hand": 1, "pad": 2, "shaft": 4, "end": 8, "head": 16, "grip": 32
 rims. head: heads on everything fixed. grip: pad boxes on shafts. pin: pins on pins."""
 FIXED: Final = BITS["hand"] | BITS["shaft"] | BITS["head"]
 
+CHIPS_m: Final = (0.0013, 0.0013, 0.012)
+"""Half sides of what can lie in a hole so that a pin stands less deep; below the table unless it is asked for."""
 HAND_KG: Final = 0.45
 FINGER_KG: Final = 0.04
 
@@ -89,7 +91,7 @@ def bench_xml(layout: Layout) -> str:
  diffuse="0.25 0.25 0.25" ambient="0 0 0" specular="0 0 0"/>
 <site name="table" pos="0 0 0" size="0.002" rgba="0 0 0 0"/>
 {_fixed((0.45, 0.35, 0.02), (0, 0.05, -0.02), "0.82 0.80 0.76 1", name="table", friction="0.5 0.005 0.0001")}
-{_plate(layout)}{rack}{_cameras()}{arms}{pins}
+{_plate(layout)}{_chips()}{rack}{_cameras()}{arms}{pins}
 </worldbody>
 <equality>
 {"".join(f'<joint joint1="{a}_finger_a" joint2="{a}_finger_b" solref="0.004 1" solimp="0.99 0.999 0.0001"/>' for a in ARMS)}
@@ -148,6 +150,11 @@ def _hole(x: float, y: float, z: float, thick: float, cut: float, grey: str) -> 
         out.append(_geom("sphere", (RIM_ROUND_m,), pos, grey, contype=end, conaffinity=end, group=3,
                          friction="0.3 0.005 0.0001"))  # fmt: skip
     return "".join(out)
+
+
+def _chips() -> str:
+    geom = _fixed(CHIPS_m, (0, 0, 0), "0.20 0.21 0.23 1", friction="0.3 0.005 0.0001")
+    return f'<body name="chips" mocap="true" pos="0 0 -0.3">{geom}</body>\n'
 
 
 def _rack() -> str:
