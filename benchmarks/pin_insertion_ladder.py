@@ -2,7 +2,8 @@
 
 Rules: 20 Hz, 400 steps; the station clamps every step of a target; left arm and grippers stay parked. The live check
 ends an episode when the tip is 16.5 mm deep in the target hole in 5 periods in a row, by the pin sensor, or when 40 N
-were reached; then the last target is held for 5 periods. Success: true depth of the tip in the target hole ≥ 15 mm, true peak force at the wrists < 40 N.
+were reached; then the last target is held for 5 periods. Success: true depth of the tip in the target hole ≥ 15 mm, peak
+force at the wrists < 40 N.
 
     python -m benchmarks.pin_insertion_ladder --seeds 20000:20040 --set search=search_spiral light_N=4 …
 """
