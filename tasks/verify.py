@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from typing import Any
 
 from data.episodes import read_evidence
@@ -12,7 +14,10 @@ from tasks.integrity import check_pin, foreign_policies, unbacked
 from tasks.stage import stage
 
 AUDITED = 3
-"""Episodes judged a second time per iteration, evenly spread; all of them can be: `nightlab verifier rescore`."""
+"""Unsuccessful episodes judged a second time per iteration."""
+AUDITED_SUCCESSES = 20
+"""Successes judged a second time per iteration: all of them, or so many drawn at random, so that nobody can know which.
+Every episode of a campaign can be judged again: `nightlab verifier rescore`."""
 
 
 @stage("verify", retry_delays_s=(1.0,))
@@ -25,18 +30,16 @@ async def verify(lab: LabContext, campaign: str, iteration: str, *, station: str
         for event in lab.ledger.events(campaign=campaign, kind="episode")
         if event.data["key"]["iteration"] == iteration
     ]
-    scored = [record for record in records if record.verdict.outcome is not Outcome.UNSCORED]
-    picks = scored[:: max(1, len(scored) // AUDITED)][:AUDITED]
     forged = unbacked(lab.lab, records)
+    picks = to_audit([record for record in records if record.key.text() not in forged])
     changed: list[str] = []
     verifier = await VerifierClient.connect(lab.lab.verifier_socket)
     try:
         for record in picks:
-            if record.key.text() in forged:
-                continue
             stored = read_evidence(lab.lab, record.key)
             again = await verifier.verify_stored(spec.environment, stored, start=record.reset.achieved)
-            if not record.fault and again.outcome is not record.verdict.outcome:
+            policys_fault = record.fault and record.verdict.outcome is Outcome.FAILURE  # whatever the frames show
+            if not policys_fault and again.outcome is not record.verdict.outcome:
                 changed.append(record.key.text())
     finally:
         await verifier.close()
@@ -58,3 +61,11 @@ async def verify(lab: LabContext, campaign: str, iteration: str, *, station: str
         **result,
     )
     return result
+
+
+def to_audit(records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
+    """The episodes that are judged a second time."""
+    won = [record for record in records if record.verdict.outcome is Outcome.SUCCESS]
+    lost = [record for record in records if record.verdict.outcome is Outcome.FAILURE]
+    draw = random.SystemRandom().sample
+    return draw(won, min(len(won), AUDITED_SUCCESSES)) + draw(lost, min(len(lost), AUDITED))
