@@ -124,8 +124,10 @@ def _entries(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
                 yield Path(top) / name, (Path(top) / name).lstat()
 
 
-def checkpoint_sha256(folder: Path) -> str:
+def checkpoint_sha256(folder: Path, *, versioned: bool = False) -> str:
     """SHA-256 over path, size and content of a checkpoint's files, in sorted order.
+
+    `versioned`: the lab has it in DVC, whose cache holds the same files by hard links; training must not leave any.
 
     Raises:
         PolicyError: there is no config.json, a file is a link or of a type that is not allowed, or it is too large.
@@ -142,7 +144,7 @@ def checkpoint_sha256(folder: Path) -> str:
     digest = hashlib.sha256()
     for path, status in entries:
         name = path.relative_to(folder).as_posix()
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        if not stat.S_ISREG(status.st_mode) or (status.st_nlink > 1 and not versioned):
             raise PolicyError(f"the checkpoint holds {name!r}, a link or special file; only plain files are taken")
         if path.suffix not in ALLOWED:
             raise PolicyError(f"the checkpoint holds {name!r}; file types taken are: {', '.join(ALLOWED)}")

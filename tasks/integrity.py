@@ -41,7 +41,7 @@ def check_pin(spec: CampaignSpec) -> str:
 
 def check_checkpoint(folder: Path, sha256: str) -> None:
     """Raise TamperError unless the checkpoint is the one that training left; an empty sha256 is not checked."""
-    if sha256 and checkpoint_sha256(folder) != sha256:
+    if sha256 and checkpoint_sha256(folder, versioned=True) != sha256:
         raise TamperError(
             f"the checkpoint {folder} was changed after training (sha256 is not {sha256[:12]}). "
             f"Train it again with: nightlab replay {folder.name} --from train"

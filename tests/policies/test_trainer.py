@@ -13,6 +13,7 @@ from nightlab.errors import PolicyError
 from nightlab.records import Checkpoint
 from nightlab.sandbox import Level, _trouble
 from policies.trainer import SandboxedTrainer, checkpoint_sha256
+from tasks.integrity import check_checkpoint
 
 LEVELS: tuple[Level, ...] = tuple(level for level in ("bwrap", "landlock", "rlimits") if _trouble(level) is None)  # type: ignore[misc]
 GOOD = "(out / 'config.json').write_text('{}')"
@@ -49,6 +50,18 @@ def test_a_checkpoint_is_made_and_named_by_its_content(tmp_path: Path, level: Le
     assert (tmp_path / "out" / "copy.yaml").read_text() == "gain: 2.5\n"
     (tmp_path / "out" / "params.yaml").write_text("gain: 2.6\n")
     assert checkpoint_sha256(tmp_path / "out") != made.sha256
+
+
+def test_dvc_holds_a_checkpoint_by_hard_links_which_training_must_not_leave(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "I1"
+    checkpoint.mkdir()
+    (checkpoint / "config.json").write_text("{}")
+    before = checkpoint_sha256(checkpoint)
+    (tmp_path / "cache").hardlink_to(checkpoint / "config.json")
+    with pytest.raises(PolicyError, match=r"holds 'config\.json', a link or special file"):
+        checkpoint_sha256(checkpoint)
+    assert checkpoint_sha256(checkpoint, versioned=True) == before
+    check_checkpoint(checkpoint, before)
 
 
 @pytest.mark.parametrize(
