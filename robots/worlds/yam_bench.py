@@ -374,6 +374,9 @@ class YamBenchWorld:
         out = {"hole": float(self._hole), **tip, "yaw_rad": float(self._data.actuator_length[POSE["right"]][5])}
         for key, value in zip(("x_m", "y_m", "z_m", "rx_rad", "ry_rad", "rz_rad"), pose.tolist(), strict=True):
             out[f"pin_{key}"] = value
+        for number, body in enumerate(self._pin_bodies[1:], start=1):
+            for axis, value in zip("xyz", self._data.xpos[body].tolist(), strict=True):
+                out[f"pin_{number}_{axis}_m"] = value
         for number, (x, y, z) in enumerate(self._mouths):
             out[f"mouth_{number}_x_m"], out[f"mouth_{number}_y_m"], out[f"mouth_{number}_z_m"] = x, y, z
             out[f"depth_{number}_m"] = self._depth(number)
