@@ -21,10 +21,11 @@ SECRET: Final = ("truth.py", "exam.py")
 SHOWN: Final = 20
 """Failures shown with pictures."""
 CONTRACT: Final = """\
-`verify.py` holds the class that `make_verifier(sha256)` of the package makes: `verify(evidence) -> Verdict`, a pure function of
-frames and sensors. Keep the names that the other files here import. `reset.py` brings the station to the start of a seed and proves it by its sensors; it never sees the truth.
-Everything else here (spec.py, start.py, limits.py, reference/contracts.py) is to be read. `development/` holds your scores and
-your failures on the labelled development set, with pictures; another, held-out set decides in the end. No network."""
+`verify.py` holds the class that `make_verifier(sha256)` of the package makes: `verify(evidence) -> Verdict`, a pure
+function of frames and sensors. `reset.py` brings the station to the start of a seed and proves it by its sensors; it
+never sees the truth. Keep the names that the other files here import. Everything else (spec.py, start.py, limits.py,
+reference/contracts.py) is to be read. `development/` holds your scores and your failures on the labelled development
+set, with pictures; another, held-out set decides in the end. No network."""
 
 
 def fill(workspace: Path, environment: str, editable: Sequence[str], source: Path | None) -> None:

@@ -27,6 +27,10 @@ class HostError(Exception):
     """The host refused a call or it failed there."""
 
 
+class Gone(BaseException):
+    """The host has closed the socket; nothing that a version catches."""
+
+
 class Wire:
     """The socket to the host; one request and one reply at a time."""
 
@@ -36,11 +40,17 @@ class Wire:
 
     def send(self, message: Any) -> None:
         """Send one message."""
-        self._framing.send(self._socket, message)
+        try:
+            self._framing.send(self._socket, message)
+        except OSError as error:
+            raise Gone from error
 
     def receive(self) -> Any:
-        """The next message; EOFError when the host has gone."""
-        return self._framing.recv(self._socket)
+        """The next message."""
+        try:
+            return self._framing.recv(self._socket)
+        except (OSError, EOFError) as error:
+            raise Gone from error
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Have the host do something at the station. Raises the version's own class of the host's error."""
@@ -198,15 +208,14 @@ def serve(wire: Wire, package: str, sha256: str) -> None:
                 begin_s, cpu_s = time.perf_counter(), time.process_time()
                 verdict = verifier.verify(evidence(request[1]))
                 took = [time.perf_counter() - begin_s, time.process_time() - cpu_s]
-                wire.send(["ok", verdict.model_dump(mode="json"), *took])
+                reply = ["ok", verdict.model_dump(mode="json"), *took]
             else:
                 admin = Admin(wire) if request[2] else None
                 work = module.make_environment().reset(Station(wire), Lease(), request[1], admin=admin)
-                wire.send(["ok", asyncio.run(work).model_dump(mode="json")])
-        except (OSError, EOFError):
-            return
+                reply = ["ok", asyncio.run(work).model_dump(mode="json")]
         except Exception as error:
-            wire.send(["error", f"{type(error).__name__}: {error}"[:2000]])
+            reply = ["error", f"{type(error).__name__}: {error}"[:2000]]
+        wire.send(reply)
 
 
 def main() -> None:
@@ -220,6 +229,8 @@ def main() -> None:
 
         cv2.setNumThreads(1)
         serve(wire, order["package"], order["sha256"])
+    except Gone:
+        return
     except Exception as error:
         wire.send(["error", f"{type(error).__name__}: {error}"[:2000]])
 
