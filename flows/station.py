@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from prefect import flow, get_run_logger
 
 from flows.iteration import iteration
-from nightlab.records import IterationStatus, WorkKind
+from nightlab.records import IterationStatus, Work, WorkKind
 from tasks.context import LabContext
 
 FRUITLESS = (IterationStatus.NO_CHANGE, IterationStatus.CRASHED, IterationStatus.REJECTED, IterationStatus.INVALID)
 """Ends that brought no result: several in a row slow the station's asking down."""
+PAUSE_S = 1.0
 
 
 @flow(name="station", flow_run_name="{station} {campaign}", persist_result=False)
@@ -28,31 +30,58 @@ async def station(campaign: str, station: str) -> dict[str, Any]:
         station: The robot, e.g. `robot-1`.
     """
     lab = LabContext.here()
-    window = lab.spec(campaign).window
+    return await serve(
+        claim=lambda: lab.keeper.claim(campaign, station),
+        run=lambda work: iteration(campaign, station, work),
+        window=lab.spec(campaign).window,
+        report=lambda error: get_run_logger().error("an iteration failed: %s", error),
+    )
+
+
+async def serve(
+    claim: Callable[[], Awaitable[Work]],
+    run: Callable[[Work], Coroutine[Any, Any, Any]],
+    window: int,
+    report: Callable[[BaseException], None],
+    pause_s: float = PAUSE_S,
+) -> dict[str, Any]:
+    """Keep `window` iterations going until `claim` says STOP; a fruitless one leaves its place empty for a while.
+
+    Args:
+        claim: The next unit of work.
+        run: One iteration; returns its end, with `status`.
+        window: Iterations side by side.
+        report: Told of each iteration that raised.
+        pause_s: Pause after two fruitless iterations in a row, doubled with each further one, at most 30 s.
+    """
     running: set[asyncio.Task[Any]] = set()
     done, failed, in_a_row, stop = 0, 0, 0, ""
     try:
         while not stop or running:
             while not stop and len(running) < window:
-                work = await lab.keeper.claim(campaign, station)
+                work = await claim()
                 if work.kind is WorkKind.STOP:
                     stop = work.reason or "nothing left to do"
                 elif work.kind is WorkKind.WAIT:
                     running.add(asyncio.create_task(asyncio.sleep(max(0.2, work.wait_s))))
                 else:
-                    running.add(asyncio.create_task(iteration(campaign, station, work)))
+                    running.add(asyncio.create_task(run(work)))
             if not running:
                 break
             finished, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for task in finished:
-                if task.exception() is not None:
-                    failed, in_a_row = failed + 1, in_a_row + 1
-                    get_run_logger().error("an iteration failed: %s", task.exception())
-                elif task.result() is not None:
+                error = task.exception()
+                if error is not None:
+                    failed += 1
+                    report(error)
+                elif task.result() is None:  # a pause is over: its place is free
+                    continue
+                else:
                     done += 1
-                    in_a_row = in_a_row + 1 if task.result()["status"] in FRUITLESS else 0
-                if in_a_row and not stop:
-                    running.add(asyncio.create_task(asyncio.sleep(min(30.0, 0.25 * 2**in_a_row))))
+                fruitless = error is not None or task.result()["status"] in FRUITLESS
+                in_a_row = in_a_row + 1 if fruitless else 0
+                if fruitless and not stop:
+                    running.add(asyncio.create_task(asyncio.sleep(min(30.0, pause_s * 2 ** (in_a_row - 2)))))
     finally:
         for task in running:
             task.cancel()
