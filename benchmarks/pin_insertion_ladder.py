@@ -23,12 +23,18 @@ from typing import Any, Final
 import numpy as np
 
 from environments.pin_insertion.spec import (
+    HOLES,
     LIVE_PERIODS,
     MAX_FORCE_N,
     MAX_STEPS,
+    FAR_m,
     IN_HOLE_m,
+    INSIDE_m,
     LIVE_DEPTH_m,
+    NEAR_MISS_m,
+    RIM_m,
     SUCCESS_DEPTH_m,
+    UPRIGHT_rad,
 )
 from environments.pin_insertion.start import sample_start
 from nightlab.contracts import World
@@ -131,25 +137,26 @@ class Bench:
 
 
 def grade(depth_m: float, aside_m: float, height_m: float, peak_N: float) -> float:
-    """Score of a failure in [0, 1): how near, how deep, how gentle."""
-    low = min(max(1 - height_m / 0.03, 0.0), 1.0)
-    near = low / (1 + aside_m / 0.001)
-    deep = min(max(depth_m / SUCCESS_DEPTH_m, 0.0), 1.0)
-    gentle = min(max((60.0 - peak_N) / 40.0, 0.0), 1.0)
-    return (0.4 + 0.6 * gentle) * (0.25 * near + 0.75 * deep)
+    """Score of a failure in [0, 1), as the verifier gives it: a fifth for the way, the rest for the depth."""
+    if depth_m > 0:
+        score = 0.2 + 0.79 * min(1.0, depth_m / SUCCESS_DEPTH_m)
+    else:
+        score = 0.2 * max(0.0, 1.0 - math.hypot(aside_m, max(0.0, height_m)) / FAR_m)
+    return score / 2 if peak_N >= MAX_FORCE_N else score
 
 
 def word(truth: Mapping[str, float], hole: int, peak_N: float) -> str:
-    """What failed, in a word."""
+    """What failed, in a word of the verifier."""
+    depth_m, aside_m = truth[f"depth_{hole}_m"], math.hypot(truth["tip_x_m"], truth["tip_y_m"])
     if peak_N >= MAX_FORCE_N:
-        return "too_much_force"
-    if truth["held"] < 0.5:
-        return "pin_dropped"
-    if any(truth[f"depth_{other}_m"] > 0.002 for other in range(4) if other != hole):
+        return "forced" if depth_m >= SUCCESS_DEPTH_m else "crashed"
+    if truth["held"] < 0.5 or math.hypot(truth["pin_rx_rad"], truth["pin_ry_rad"]) > UPRIGHT_rad:
+        return "dropped"
+    if any(truth[f"depth_{other}_m"] > INSIDE_m for other in range(HOLES) if other != hole):
         return "wrong_hole"
-    if truth[f"depth_{hole}_m"] > 0.001:
-        return "not_deep"
-    return "missed_hole" if truth["tip_z_m"] < 0.002 else "never_touched"
+    if depth_m > INSIDE_m:
+        return "near_miss" if depth_m >= NEAR_MISS_m else "shallow"
+    return "at_the_rim" if aside_m < RIM_m and truth["tip_z_m"] < RIM_m else "beside_hole"
 
 
 def run_many(
