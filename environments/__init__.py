@@ -10,6 +10,7 @@ from nightlab.contracts import Environment, Verifier
 from nightlab.errors import UsageError
 
 REGISTRY = {
+    "pin_insertion": "environments.pin_insertion",
     "push_t": "environments.push_t",
 }
 """One line per environment of this project: name → package with `make_environment()` and

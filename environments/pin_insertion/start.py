@@ -12,16 +12,17 @@ from collections.abc import Mapping
 
 from environments.pin_insertion.spec import (
     HOLES,
-    HOLE_PITCH_m,
-    START_TOLERANCE_m,
-    START_TOLERANCE_rad,
     START_XY_m,
     START_YAW_rad,
     START_Z_m,
 )
+from nightlab.pin_box import HOLES as HOLE_PLACES
+from nightlab.pin_box import HOLE_PITCH_m
 
 START_KEYS = ("hole", "tip_x_m", "tip_y_m", "tip_z_m", "yaw_rad")
 """Keys of a start, as SimulatorAdmin.teleport takes them and `ResetReport` records them."""
+LEVER_m = 0.05
+"""Turns a yaw error into a distance."""
 RANGES: Mapping[str, tuple[float, float]] = {
     "tip_x_m": (-START_XY_m, START_XY_m),
     "tip_y_m": (-START_XY_m, START_XY_m),
@@ -51,13 +52,13 @@ def asked_cdf(key: str, value: float) -> float:
 
 def hole_offset(hole: int) -> tuple[float, float]:
     """Mouth of a hole relative to the middle of the plate, (x, y) m in the plate's own frame."""
-    half = HOLE_PITCH_m / 2
-    return (half if hole % 2 else -half, half if hole // 2 else -half)
+    u, v = HOLE_PLACES[hole]
+    return u * HOLE_PITCH_m, v * HOLE_PITCH_m
 
 
 def start_distance(asked: Mapping[str, float], achieved: Mapping[str, float]) -> float:
-    """How far an achieved start is from the asked one, in tolerances: 1 is just accepted. Another hole: infinite."""
+    """How far an achieved start is from the asked one, m: of the tip, or of the yaw at 50 mm. Another hole: infinite."""
     if int(asked["hole"]) != int(achieved["hole"]):
         return math.inf
     off_m = math.dist(*([start[key] for key in ("tip_x_m", "tip_y_m", "tip_z_m")] for start in (asked, achieved)))
-    return max(off_m / START_TOLERANCE_m, abs(asked["yaw_rad"] - achieved["yaw_rad"]) / START_TOLERANCE_rad)
+    return max(off_m, LEVER_m * abs(asked["yaw_rad"] - achieved["yaw_rad"]))

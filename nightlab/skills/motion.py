@@ -31,13 +31,13 @@ RATE_HZ = 20.0
 """Control rate of the station; speeds are turned into steps by it."""
 SPEED_m_s, TURN_rad_s = 0.12, 1.2
 """Of a free motion: below the station's largest step per period."""
-STIFF = (1200.0, 40.0)
+STIFF = (2000.0, 60.0)
 """N/m and Nm/rad for carrying."""
 CLOSED_m = 0.0
 """Width target that squeezes whatever is between the jaws; the gripper's own force cap sets the grip."""
 HOLDS_N = 3.0
 """Grip force above which a gripper holds something."""
-CORRECTION = 0.25
+CORRECTION = 0.12
 """Share of the remaining error by which a target is moved each period: friction and compliance leave some."""
 MOST_CORRECTION_m, MOST_CORRECTION_rad = 0.02, 0.15
 
@@ -47,6 +47,8 @@ class Hands:
     """The targets of both arms, as they were last commanded."""
 
     targets: Action
+    seen: Values
+    """The latest observation."""
 
     @classmethod
     def of(cls, values: Values, executed: Values | None = None) -> Hands:
@@ -61,7 +63,7 @@ class Hands:
             targets[f"{arm}_width"] = np.array([CLOSED_m if grip_N > HOLDS_N else max(0.0, width_m)])
             targets[f"{arm}_stiffness"] = np.array(STIFF)
         targets |= {key: np.array(value, dtype=np.float64) for key, value in (executed or {}).items()}
-        return cls(targets)
+        return cls(targets, values)
 
     def action(self) -> Action:
         """A copy of the targets, to be yielded."""
@@ -84,15 +86,25 @@ class Hands:
         self.targets[f"{arm}_stiffness"] = np.array(stiffness, dtype=np.float64)
 
 
+def holds(values: Values, arm: Arm) -> bool:
+    """Whether an arm's gripper presses on something."""
+    return float(values[f"{arm}_gripper"][1]) >= HOLDS_N
+
+
 def error(pose: Array, goal: Array) -> tuple[Array, Array]:
     """What is missing from `pose` to `goal`: (3,) m, and a rotation vector (3,) rad about the table's axes."""
     return goal[:3] - pose[:3], between(pose[3:], goal[3:])
 
 
+def tick(hands: Hands) -> Skill:
+    """One control period with the present targets; what is seen then stands in `hands.seen`."""
+    hands.seen = yield hands.action()
+
+
 def pause(hands: Hands, duration_s: float) -> Skill:
     """Keep all targets."""
     for _ in range(max(1, round(duration_s * RATE_HZ))):
-        yield hands.action()
+        yield from tick(hands)
 
 
 def glide(
@@ -113,10 +125,10 @@ def glide(
         )
         if most <= 1.0:
             hands.point(arm, wanted)
-            yield hands.action()
+            yield from tick(hands)
             return
         hands.point(arm, [*(here[:3] + shift / most), *compose(here[3:], turn / most)])
-        yield hands.action()
+        yield from tick(hands)
 
 
 def move(
@@ -141,8 +153,8 @@ def move(
     quiet = 0
     shift, turn = error(hands.pose(arm), wanted)
     for _ in range(max(1, round(patience_s * RATE_HZ))):
-        values = yield hands.action()
-        shift, turn = error(values[f"{arm}_tcp"], wanted)
+        yield from tick(hands)
+        shift, turn = error(hands.seen[f"{arm}_tcp"], wanted)
         near = float(np.sqrt(shift @ shift)) <= within_m and float(np.sqrt(turn @ turn)) <= within_rad
         quiet = quiet + 1 if near else 0
         if quiet >= 2:
@@ -180,21 +192,18 @@ def touch(
         pose = hands.pose(arm).copy()
         pose[:3] += along * step_m
         hands.point(arm, pose)
-        values = yield hands.action()
-        if abs(float(values[f"{arm}_wrench"][:3] @ along)) >= force_N:
+        yield from tick(hands)
+        if abs(float(hands.seen[f"{arm}_wrench"][:3] @ along)) >= force_N:
             return
 
 
 def grip(hands: Hands, arm: Arm, *, duration_s: float = 0.6, must: bool = True) -> Skill:
     """Close an arm's jaws. Raises SkillError, with `must`, if nothing is between them in the end."""
     hands.jaws(arm, CLOSED_m)
-    values: Values | None = None
-    for _ in range(max(2, round(duration_s * RATE_HZ))):
-        values = yield hands.action()
-    if must and values is not None and float(values[f"{arm}_gripper"][1]) < HOLDS_N:
-        raise SkillError(
-            f"the {arm} gripper closed on nothing: {values[f'{arm}_gripper'][1]:.1f} N, {HOLDS_N:g} N are needed"
-        )
+    yield from pause(hands, duration_s)
+    if must and not holds(hands.seen, arm):
+        grip_N = float(hands.seen[f"{arm}_gripper"][1])
+        raise SkillError(f"the {arm} gripper closed on nothing: {grip_N:.1f} N, {HOLDS_N:g} N are needed")
 
 
 def let_go(hands: Hands, arm: Arm, width_m: float, *, duration_s: float = 0.5) -> Skill:
