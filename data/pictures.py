@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from data.campaign_state import CampaignState
 from data.episodes import read_evidence, unpack
 from data.judged import reset_file
+from nightlab.contracts import StoredEvidence
 from nightlab.errors import NightlabError
 from nightlab.records import EpisodeRecord, Event, Outcome, SeedPool
 
@@ -35,7 +36,7 @@ class Film:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failed episode and the last frame that the verifier judged."""
+    """One failed episode and the last frame of each camera that the verifier judged."""
 
     idea: str
     iteration: str
@@ -65,7 +66,7 @@ def failures(lab: Lab, state: CampaignState, episodes: Sequence[EpisodeRecord], 
         if len(found) == most:
             break
         try:
-            frames_png = read_evidence(lab, record.key).frames_png
+            frames_png = last_of_each_camera(read_evidence(lab, record.key))
         except (NightlabError, OSError, ValueError):
             continue
         if not frames_png:
@@ -79,7 +80,7 @@ def failures(lab: Lab, state: CampaignState, episodes: Sequence[EpisodeRecord], 
                 score=record.verdict.score,
                 steps=record.steps,
                 end=record.end.value.replace("_", " "),
-                url=_url("image/jpeg", small_jpeg(frames_png[-1])),
+                url=_url("image/jpeg", side_by_side(frames_png)),
             )
         )
     return found
@@ -132,6 +133,29 @@ def read_reset_jpeg(lab: Lab, record: EpisodeRecord) -> list[tuple[str, bytes]]:
         if found:
             return found
     return []
+
+
+def last_of_each_camera(stored: StoredEvidence) -> list[bytes]:
+    """The last judged frame of each camera, in the order in which the cameras first come."""
+    cameras = stored.cameras or [""] * len(stored.frames_png)
+    return list(dict(zip(cameras, stored.frames_png, strict=False)).values())
+
+
+def side_by_side(pngs: Sequence[bytes], size_px: int = FRAME_PX) -> bytes:
+    """PNGs as one smaller JPEG, from left to right; all as high as the first."""
+    from PIL import Image
+
+    shown = [Image.open(io.BytesIO(small_jpeg(png, size_px))).convert("RGB") for png in pngs]
+    high = shown[0].height
+    shown = [one.resize((round(one.width * high / one.height), high)) if one.height != high else one for one in shown]
+    row = Image.new("RGB", (sum(one.width for one in shown), high))
+    at = 0
+    for one in shown:
+        row.paste(one, (at, 0))
+        at += one.width
+    out = io.BytesIO()
+    row.save(out, "JPEG", quality=82)
+    return out.getvalue()
 
 
 def small_jpeg(png: bytes, size_px: int = FRAME_PX) -> bytes:

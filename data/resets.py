@@ -96,7 +96,7 @@ def spread(values: Sequence[float]) -> dict[str, float | None]:
     """Mean, median, 95th percentile (nearest rank) and maximum; None without values."""
     if not values:
         return {"mean": None, "median": None, "p95": None, "max": None}
-    ordered = sorted(values)
+    ordered = sorted(round(value, 9) for value in values)
     return {
         "mean": statistics.fmean(ordered),
         "median": statistics.median(ordered),
