@@ -22,8 +22,9 @@ from nightlab.records import StationSpec
 from robots.profiles import YamBenchProfile
 from robots.worlds import yam_bench_spec as bench
 from robots.worlds.yam_bench_arm import solve_ik
-from robots.worlds.yam_bench_camera import Cameras, add_noise, jitter
+from robots.worlds.yam_bench_camera import Cameras, jitter
 from robots.worlds.yam_bench_model import CHIPS_m, DT_s, Layout, bench_xml
+from robots.worlds.yam_bench_pins import Pins
 
 START_KEYS: Final = ("hole", "tip_x_m", "tip_y_m", "tip_z_m", "yaw_rad")
 """Keys of a start: target hole, pin tip relative to the hole's mouth, yaw of the right gripper; `truth` gives them back."""
@@ -42,8 +43,6 @@ FREE_N: Final = 2.0
 """A wrist that feels less is tared when an episode is announced."""
 LOOSE_FINGER_m: Final = 0.02
 """Where a finger stands after a start with LOOSE_KEYS."""
-HELD_m: Final = 0.02
-"""A pin whose head is this close to the TCP is in the gripper."""
 ARMS: Final = ("left", "right")
 POSE: Final = {"left": slice(0, 6), "right": slice(7, 13)}
 """Actuators that pull on a TCP; the jaws' one follows."""
@@ -73,14 +72,10 @@ class YamBenchWorld:
         self._data = mujoco.MjData(self._model)
         self._scratch = mujoco.MjData(self._model)
         self._hands = [self._model.body(f"{arm}_hand").id for arm in ARMS]
-        self._tcps = [self._model.site(f"{arm}_tcp").id for arm in ARMS]
         self._wrists = [self._model.site(f"{arm}_wrist").id for arm in ARMS]
-        names = [self._model.geom(index).name for index in range(self._model.ngeom)]
-        self._pads = [index for index, name in enumerate(names) if "_pad" in name]
-        self._pin_bodies = [self._model.body(f"pin_{number}").id for number in range(profile.pins)]
+        self._pins = Pins(self._model, self._data, self._mouths, profile.pins)
         self._home_rad = {arm: solve_ik(self._model, self._scratch, arm, bench.HOME_POSE[arm]) for arm in ARMS}
-        self._cameras = Cameras(self._model)
-        self._picture: tuple[tuple[str, int], NDArray[np.uint8], NDArray[np.float32] | None] | None = None
+        self._cameras = Cameras(self._model, bench.CAMERA_KEYS, station_seed)
         self._lights = self._model.light_diffuse.copy(), self._model.light_ambient.copy()
         jitter(self._model, station_seed, at["camera_jitter_m"], at["camera_jitter_rad"])
         self._ticks = 0
@@ -133,7 +128,7 @@ class YamBenchWorld:
         for first in (0, 8):
             model.dof_frictionloss[first : first + 3] = friction
             model.dof_frictionloss[first + 3 : first + 6] = 0.3 * friction
-        for body in (self._model.body("plate").id, *self._pin_bodies):
+        for body in (self._model.body("plate").id, *self._pins.bodies):
             first, count = model.body_geomadr[body], model.body_geomnum[body]
             model.geom_friction[first : first + count, 0] = traits["contact_friction"]
         for arm in ARMS:
@@ -285,31 +280,9 @@ class YamBenchWorld:
             seen[f"{arm}_wrench"] = wrench[number]
         seen["peak_force"] = self._peak_N.copy()
         seen["hole_estimate"] = self._hole_estimate.copy()
-        seen["pin_estimate"] = self._pin_pose(self._held_pin()) + self._pin_error
+        seen["pin_estimate"] = self._pins.pose(self._pins.held()) + self._pin_error
         seen["target_hole"] = np.array([float(self._hole)])
         return seen
-
-    def _held_pin(self) -> int | None:
-        """The pin whose head is in the right gripper."""
-        tcp = self._data.site_xpos[self._tcps[1]]
-        for number, body in enumerate(self._pin_bodies):
-            turn = self._data.xmat[body].reshape(3, 3)
-            if np.linalg.norm(self._data.xpos[body] + turn[:, 2] * box.GRASP_TO_TIP_m - tcp) < HELD_m:
-                return number
-        return None
-
-    def _pin_pose(self, number: int | None) -> Array:
-        """Tip and rotation vector of a pin; None: of one held as drawn."""
-        out, data = np.zeros(6), self._data
-        if number is None:
-            turn = data.site_xmat[self._tcps[1]].reshape(3, 3)
-            out[:3] = data.site_xpos[self._tcps[1]] - turn[:, 2] * box.GRASP_TO_TIP_m
-            out[3:] = data.actuator_length[POSE["right"]][3:]
-            return out
-        body = self._pin_bodies[number]
-        out[:3] = data.xpos[body]
-        self._mujoco.mju_quat2Vel(out[3:], data.xquat[body].copy(), 1.0)
-        return out
 
     def observe(self) -> dict[str, Array]:
         """What the sensors say at this tick; asking twice gives the same."""
@@ -331,73 +304,21 @@ class YamBenchWorld:
             StationError: no such camera, or this machine has no software GL.
         """
         if size_px is None:
-            return self._look(camera)[0]
-        self._known(camera)
-        size = min(size_px, box.IMAGE_PX[1])  # the frame buffer has no more
-        self._place_cameras()
-        rgb = self._cameras.draw(self._data, camera, size, size, fine=False)[0]
-        return rgb
+            return self._cameras.look(self._data, camera, self._ticks, self.traits)[0]
+        return self._cameras.film(self._data, camera, size_px)
 
     def render_depth(self, camera: str) -> NDArray[np.float32] | None:
         """Depth float32 [480, 640] in metres along the camera's axis, of the same look as `render`."""
-        return self._look(camera)[1]
-
-    def _look(self, camera: str) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
-        self._known(camera)
-        key = (camera, self._ticks)
-        if self._picture is None or self._picture[0] != key:
-            self._place_cameras()
-            rgb, depth_m = self._cameras.draw(self._data, camera, *box.IMAGE_PX, fine=True)
-            rng = np.random.default_rng([0xCA3E, abs(self.station_seed), self._ticks, bench.CAMERA_KEYS.index(camera)])
-            self._picture = (
-                key,
-                *add_noise(rng, rgb, depth_m, self.traits["image_noise"], self.traits["depth_noise_m"]),
-            )
-        return self._picture[1], self._picture[2]
-
-    def _place_cameras(self) -> None:
-        """Bring positions up to date; changes nothing that the next physics step starts from."""
-        self._mujoco.mj_kinematics(self._model, self._data)
-        self._mujoco.mj_camlight(self._model, self._data)
-
-    def _known(self, camera: str) -> None:
-        if camera not in bench.CAMERA_KEYS:
-            raise StationError(f"no camera {camera!r} at this station; there is: {', '.join(bench.CAMERA_KEYS)}")
+        return self._cameras.look(self._data, camera, self._ticks, self.traits)[1]
 
     def truth(self) -> dict[str, float]:
         """True state under START_KEYS, all holes and the pin in numbers, contact, and the traits of this episode."""
         self._mujoco.mj_kinematics(self._model, self._data)
-        held = self._held_pin()
-        pose = self._pin_pose(0 if held is None else held)
-        mouth = self._mouths[self._hole]
-        tip = dict(zip(START_KEYS[1:4], (pose[:3] - mouth).tolist(), strict=True))
-        out = {"hole": float(self._hole), **tip, "yaw_rad": float(self._data.actuator_length[POSE["right"]][5])}
-        for key, value in zip(("x_m", "y_m", "z_m", "rx_rad", "ry_rad", "rz_rad"), pose.tolist(), strict=True):
-            out[f"pin_{key}"] = value
-        for number, body in enumerate(self._pin_bodies[1:], start=1):
-            for axis, value in zip("xyz", self._data.xpos[body].tolist(), strict=True):
-                out[f"pin_{number}_{axis}_m"] = value
-        for number, (x, y, z) in enumerate(self._mouths):
-            out[f"mouth_{number}_x_m"], out[f"mouth_{number}_y_m"], out[f"mouth_{number}_z_m"] = x, y, z
-            out[f"depth_{number}_m"] = self._depth(number)
-        out["depth_m"] = out[f"depth_{self._hole}_m"]
-        out["held"] = float(held is not None)
-        out["peak_force_N"] = self._top_force_N
-        out["touches_plate"] = float(self._touches_plate())
-        out["stopped"] = float(self._stopped > 0)
-        return {**out, **self.traits}
-
-    def _depth(self, hole: int) -> float:
-        """How deep the deepest pin stands in a hole, m; 0: none does."""
-        mouth, deep = np.array(self._mouths[hole]), 0.0
-        for body in self._pin_bodies:
-            off = self._data.xpos[body] - mouth
-            if math.hypot(off[0], off[1]) < box.HOLE_DIAMETER_m / 2:
-                deep = max(deep, float(-off[2]))
-        return deep
-
-    def _touches_plate(self) -> bool:
-        plate, pins = self._model.body("plate").id, set(self._pin_bodies)
-        bodies = self._model.geom_bodyid
-        pairs = ((int(bodies[c.geom1]), int(bodies[c.geom2])) for c in self._data.contact[: self._data.ncon])
-        return any(plate in pair and not pins.isdisjoint(pair) for pair in pairs)
+        return {
+            "hole": float(self._hole),
+            "yaw_rad": float(self._data.actuator_length[POSE["right"]][5]),
+            **self._pins.truth(self._hole),
+            "peak_force_N": self._top_force_N,
+            "stopped": float(self._stopped > 0),
+            **self.traits,
+        }

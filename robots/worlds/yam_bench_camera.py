@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes.util
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -52,10 +53,15 @@ class Cameras:
 
     Args:
         model: an MjModel; offwidth and offheight bound the pictures.
+        keys: the cameras there are.
+        station_seed: seeds the sensors' noise.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, keys: Sequence[str], station_seed: int) -> None:
         self._model = model
+        self._keys = list(keys)
+        self._seed = abs(int(station_seed))
+        self._latest: tuple[tuple[str, int], NDArray[np.uint8], NDArray[np.float32] | None] | None = None
         self._gl: Any = None
         self._contexts: dict[bool, Any] = {}
 
@@ -83,15 +89,41 @@ class Cameras:
                 context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
                 self._contexts[fine] = context
 
+    def look(
+        self, data: Any, camera: str, tick: int, traits: Mapping[str, float]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
+        """What the sensor gives at a tick, with its noise: RGB uint8 [480, 640, 3] and depth float32 [480, 640] m.
+
+        Looking again at the same tick gives the same.
+
+        Raises:
+            StationError: no such camera, or no GL.
+        """
+        key = (camera, tick)
+        if self._latest is None or self._latest[0] != key:
+            rgb, depth_m = self.draw(data, camera, *box.IMAGE_PX, fine=True)
+            rng = np.random.default_rng([0xCA3E, self._seed, tick, self._keys.index(camera)])
+            self._latest = (key, *add_noise(rng, rgb, depth_m, traits["image_noise"], traits["depth_noise_m"]))
+        return self._latest[1], self._latest[2]
+
+    def film(self, data: Any, camera: str, size_px: int) -> NDArray[np.uint8]:
+        """The square middle without noise, uint8 [size, size, 3]; at most 480 px, the height of the frame buffer."""
+        size_px = min(size_px, box.IMAGE_PX[1])
+        return self.draw(data, camera, size_px, size_px, fine=False)[0]
+
     def draw(
         self, data: Any, camera: str, width_px: int, height_px: int, *, fine: bool
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
         """RGB uint8 [height, width, 3]; if `fine`, also depth float32 [height, width] m along the camera's axis.
 
-        `data` must be forward: positions up to date.
+        Brings the positions in `data` up to date, and changes nothing that the next physics step starts from.
         """
         import mujoco
 
+        if camera not in self._keys:
+            raise StationError(f"no camera {camera!r} at this station; there is: {', '.join(self._keys)}")
+        mujoco.mj_kinematics(self._model, data)
+        mujoco.mj_camlight(self._model, data)
         if not self._contexts:
             self._open()
         context = self._contexts[fine]
