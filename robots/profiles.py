@@ -92,6 +92,8 @@ class YamBenchProfile(Profile):
     SIGNED: ClassVar[tuple[str, ...]] = ("plate_x_m", "plate_y_m", "plate_yaw_rad")
     STATION_ONLY: ClassVar[tuple[str, ...]] = (*SIGNED, "camera_jitter_m", "camera_jitter_rad")
 
+    look: str = "primitives"
+    """What the arms look like: `primitives`, or real meshes, `yam` or `so101` (extras; see worlds/yam_bench_look.py)."""
     pins: int = Field(default=1, ge=1, le=4)
     """Pins on the bench: one in the right gripper, the others in the rack beside the plate."""
     plate_x_m: Spread = Spread(value=0)

@@ -23,6 +23,7 @@ from robots.profiles import YamBenchProfile
 from robots.worlds import yam_bench_spec as bench
 from robots.worlds.yam_bench_arm import solve_ik
 from robots.worlds.yam_bench_camera import Cameras, jitter
+from robots.worlds.yam_bench_look import compiled
 from robots.worlds.yam_bench_model import CHIPS_m, DT_s, Layout, bench_xml
 from robots.worlds.yam_bench_pins import Pins
 
@@ -68,7 +69,7 @@ class YamBenchWorld:
         at = self._station.values
         layout = Layout(at["plate_x_m"], at["plate_y_m"], at["plate_yaw_rad"], profile.pins)
         self._mouths = box.hole_mouths(layout.plate_x_m, layout.plate_y_m, layout.plate_yaw_rad)
-        self._model = mujoco.MjModel.from_xml_string(bench_xml(layout))
+        self._model = compiled(bench_xml(layout), profile.look)
         self._data = mujoco.MjData(self._model)
         self._scratch = mujoco.MjData(self._model)
         self._hands = [self._model.body(f"{arm}_hand").id for arm in ARMS]
