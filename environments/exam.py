@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -74,18 +74,27 @@ async def collect(station: TruthStation, environment: str, state: Mapping[str, f
     """The case of one state: prepared, held and photographed as after an episode, with the truth at the frames."""
     judged, lease = make(environment), await station.lease("exam", make(environment).limits)
     try:
-        await module(environment, "exam").prepare(station, lease, station, state, episode_seed)
-        return await close(station, environment, judged, lease, "balanced")
+        logged = await module(environment, "exam").prepare(station, lease, station, state, episode_seed)
+        return await close(station, environment, judged, lease, "balanced", logged)
     finally:
         await lease.release()
 
 
-async def close(station: TruthStation, environment: str, judged: Any, lease: Lease, part: str) -> Case:
-    """Collect the evidence of the state that the station is in."""
+async def close(
+    station: TruthStation,
+    environment: str,
+    judged: Any,
+    lease: Lease,
+    part: str,
+    logged: Mapping[str, float] | None = None,
+) -> Case:
+    """Collect the evidence of the state that the station is in. `logged`: measures of an episode that was not run."""
     station.truths.clear()
     async with station.control(lease, "exam") as session:
         evidence = await judged.evidence(station, session)
-    success, value = module(environment, "truth").label(station.truths)
+    told = dict(logged or {})
+    success, value = module(environment, "truth").label([{**truth, **told} for truth in station.truths])
+    evidence = replace(evidence, measures={**evidence.measures, **told})
     return Case(evidence, bool(success), float(value), part)
 
 

@@ -161,7 +161,10 @@ def _rays(camera: str) -> tuple[Floats, Floats]:
     """x/z of each column and y/z of each row of pixels."""
     width, height = box.IMAGE_PX
     focal = box.focal_px(camera)
-    return (np.arange(width) + 0.5 - width / 2) / focal, (np.arange(height) + 0.5 - height / 2) / focal
+    columns, rows = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
+    x_of: Floats = (columns + 0.5 - width / 2) / focal
+    y_of: Floats = (rows + 0.5 - height / 2) / focal
+    return x_of, y_of
 
 
 def marker_places() -> Floats:
@@ -220,14 +223,14 @@ def _plane(hsv: Mask, depth_m: NDArray[np.float32], corners: Floats, x_of: Float
         return None
     system = np.column_stack([x_of[2 * columns], y_of[2 * rows], np.ones(len(rows))])
     inverse = 1.0 / depth_m[2 * rows, 2 * columns].astype(np.float64)
-    keep = np.ones(len(rows), dtype=bool)
-    solution = np.zeros(3)
+    keep: NDArray[np.bool_] = np.ones(len(rows), dtype=np.bool_)
+    solution: Floats = np.zeros(3)
     for _ in range(4):  # holes and shafts are outliers
         used = system[keep]
-        solution = np.linalg.solve(used.T @ used, used.T @ inverse[keep])
+        solution = np.asarray(np.linalg.solve(used.T @ used, used.T @ inverse[keep]), dtype=np.float64)
         error = np.abs(inverse - system @ solution)
         keep = error <= 3.0 * max(1e-4, 1.4826 * float(np.median(error)))
-    return np.asarray(solution, dtype=np.float64)
+    return solution
 
 
 def _rigid(points: Floats, places: Floats) -> tuple[float, Floats, Floats]:
@@ -282,7 +285,7 @@ def fit_top(eye: Floats, directions: Floats, measured: Floats, middle: Floats) -
     points = eye + directions * measured[:, None]
     x, y = points[:, 0] - points[:, 0].mean(), points[:, 1] - points[:, 1].mean()
     system = np.column_stack([np.ones(len(x)), x, y])
-    keep = np.ones(len(x), dtype=bool)
+    keep: NDArray[np.bool_] = np.ones(len(x), dtype=np.bool_)
     plane, error = np.array([np.median(points[:, 2]), 0.0, 0.0]), points[:, 2] - np.median(points[:, 2])
     for _ in range(4):  # pixels on the edge of the head show what lies behind it
         spread = max(2e-4, 1.4826 * float(np.median(np.abs(error[keep]))))
