@@ -130,8 +130,8 @@ class Tally:
     latencies_s: list[float] = field(default_factory=list)
 
     def add(self, case: Case, verdict: Verdict, latency_s: float) -> None:
-        """Count one verdict."""
-        self.cases.append((case, verdict))
+        """Count one verdict. The case's pictures are let go."""
+        self.cases.append((replace(case, evidence=EpisodeEvidence(case.evidence.environment, (), ())), verdict))
         self.latencies_s.append(latency_s)
 
     def figures(self, near_share: float) -> dict[str, Any]:
