@@ -354,7 +354,7 @@ def test_freezing_signs_stores_and_pins(operator: Path, tmp_path: Path) -> None:
         limits = root / "environments" / "push_t" / "limits.py"
         limits.write_text(limits.read_text() + "\n# wider\n")
         run("-m", "environments.manifest", "freeze", "push_t")
-        refused = run("-m", "environments.verifier_process", "--socket", "v.sock", "--ready-file", "v.json")
+        refused = run("-m", "environments.manifest", "check", "push_t")
         assert refused.returncode == 2
         assert "push_t is frozen on this machine at" in refused.stderr
         assert run("-m", "commands.main", "verifier", "freeze", "push_t", "--release").returncode == 0
