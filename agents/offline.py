@@ -30,6 +30,10 @@ ADOPT_CHANCE = 0.9
 UNTRIED_FOR_FULL_SHARE = 4
 """With at least this many open swaps the structural share is at its largest."""
 
+STUCK_PAIR_SHARE = 0.7
+"""Share of pairs of swaps among the proposals once every single swap has failed on a policy that hardly succeeds: the
+numbers of a wrong structure say little."""
+
 ABLE, SLOW = 0.4, 0.65
 """An incumbent with this success rate that takes this share of the time limit on average is short of time."""
 
@@ -159,6 +163,8 @@ def _kinds(history: History, rng: random.Random) -> list[Kind]:
     """The kinds of move in the order to try them."""
     structural_first = rng.random() < structural_share(history)
     kinds: list[Kind] = ["swap", "knob", "pair"] if structural_first else ["knob", "swap", "pair"]
+    if history.success < ABLE and not moves.open_swaps(history) and rng.random() < STUCK_PAIR_SHARE:
+        kinds = ["pair", "knob", "swap"]
     if rng.random() < ADOPT_CHANCE and adoptable(history.ideas):
         return ["adopt", *kinds]
     return kinds

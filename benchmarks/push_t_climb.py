@@ -19,7 +19,8 @@ from agents.literature import Literature
 from agents.offline import OfflineResearcher
 from agents.recipe import Recipe, write_recipe
 from benchmarks.push_t_ladder import BASELINE, Episode, make_policy, run_episode
-from data.synthetic import SyntheticCampaign, kept_ideas
+from data.schedule import TrialPlan
+from data.synthetic import Process, SyntheticCampaign, kept_ideas
 from nightlab.records import (
     CampaignSpec,
     Decision,
@@ -97,6 +98,12 @@ class LadderCampaign(SyntheticCampaign):
         self._worlds: dict[int, PushTWorld] = {}
         self._policies: dict[str, Pipeline] = {}
         self._cache: dict[tuple[str, int, int], Episode] = {}
+
+    def _pair(self, work: Work, plan: TrialPlan, pool: SeedPool, seed: int) -> Process:
+        where = None if self.spec.profile == "nominal" else work.station
+        for idea in (work.iteration, plan.incumbent):
+            if self.state.result(idea, pool, seed, where) is None:
+                yield from self._episode(work, idea, pool, seed)
 
     def _episode(self, work: Work, idea: str, pool: SeedPool, seed: int) -> Any:
         number = int(work.station.removeprefix("robot-"))

@@ -1,8 +1,8 @@
 """Runs recipes of the Push-T library in process, by the station's rules, without station, sandbox or verifier.
 
-Rules: 10 Hz, 300 steps, target limited to 80 px per step and to the table; the live check ends an episode when the
-coverage of the pose sensor's mean over 5 frames is ≥ 0.955 in 5 frames in a row; then the last target is held for 5
-periods. True success: true coverage ≥ 0.95 in each of these 5 frames; score: the smallest of them.
+Rules: 10 Hz, 300 steps, target limited to 80 px per step and to the table; the environment's own live check ends an
+episode; then the pusher stops and holds for 5 periods. True success: true coverage ≥ 0.95 in each of these 5 frames;
+score: the smallest of them.
 
     python -m benchmarks.push_t_ladder --seeds 20000:20200 --profile nominal --set route=route_around …
 """
@@ -14,13 +14,13 @@ import importlib
 import json
 import math
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
+from environments.push_t.live import LiveCheck
 from nightlab import geometry as g
 from policies.library.pipeline import MAX_STEP_PX, SLOTS, Pipeline
 from robots.profiles import load_profile
@@ -28,10 +28,9 @@ from robots.worlds.push_t import START_KEYS, PushTWorld
 
 MAX_STEPS: Final = 300
 HELD: Final = 5
-LIVE_COVERAGE: Final = 0.955
 TRUE_COVERAGE: Final = 0.95
 BASELINE: Final = {
-    "sense": "sense_raw", "choose": "choose_through_centre", "route": "route_rim", "drive": "drive_stop",
+    "sense": "sense_raw", "choose": "choose_through_centre", "route": "route_around", "drive": "drive_creep",
     "endgame": "endgame_none", "pause": "pause_long", "recover": "recover_none",
 }  # fmt: skip
 
@@ -70,22 +69,14 @@ def make_policy(modules: Mapping[str, str], params: Mapping[str, float]) -> Pipe
     )
 
 
-def mean_pose(poses: Sequence[Sequence[float]]) -> tuple[float, float, float]:
-    """The mean of poses, angles on the circle."""
-    array = np.asarray(poses)
-    angle = math.atan2(float(np.sin(array[:, 2]).sum()), float(np.cos(array[:, 2]).sum()))
-    return float(array[:, 0].mean()), float(array[:, 1].mean()), angle
-
-
 def run_episode(world: PushTWorld, policy: Pipeline, seed: int) -> Episode:
     """One episode; deterministic in world, recipe and seed."""
     begin = start(seed)
     world.teleport(begin, seed)
     policy.reset(None, seed)  # type: ignore[arg-type]
     target = np.array([begin["agent_x_px"], begin["agent_y_px"]])
-    seen: deque[Any] = deque(maxlen=HELD)
-    run, best, spent, worst, end, steps = 0, 0.0, 0.0, 0.0, "max_steps", 0
-    noisy = world.traits["pose_noise_px"] > 0
+    live = LiveCheck()
+    best, spent, worst, end, steps = 0.0, 0.0, 0.0, "max_steps", 0
     for _ in range(MAX_STEPS):
         observation = world.observe()
         before = time.perf_counter()
@@ -100,14 +91,13 @@ def run_episode(world: PushTWorld, policy: Pipeline, seed: int) -> Episode:
         world.step({"target_xy": target})
         steps += 1
         pose = world.observe()["block_pose"]
-        seen.append(pose)
-        believed = g.coverage(mean_pose(seen) if noisy else pose)
-        best = max(best, believed)
-        run = run + 1 if believed >= LIVE_COVERAGE else 0
-        if run >= HELD:
+        live.add(pose)
+        best = max(best, live.believed)
+        if live.held:
             end = "held"
             break
     held = []
+    target = target + np.clip(world.observe()["agent_xy"] - target, -MAX_STEP_PX, MAX_STEP_PX)
     for _ in range(HELD):
         world.step({"target_xy": target})
         held.append(world.truth()["coverage"])

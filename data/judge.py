@@ -10,7 +10,7 @@ shared seeds:
 
 Success and score are *solid* evidence and are tested by themselves, so that the noise of steps cannot drown them. Steps
 never outvote success: a candidate that is only faster needs at least `FASTER_PAIRS` search pairs, every confirmation
-pair, and may not have lost a single success. Under no difference the whole procedure keeps at most 5 % of candidates:
+pair, and must have won as many successes as it lost. Under no difference the whole procedure keeps at most 5 % of candidates:
 tests/data/test_judge_errors.py.
 """
 
@@ -200,8 +200,8 @@ def _clear(t: Tally) -> SearchVerdict | None:
 
 
 def _may_be_faster(t: Tally) -> bool:
-    """True if nothing but steps could decide: not one success was lost, and no solid evidence stands against it."""
-    return t.success_losses == 0 and t.solid_wins >= t.solid_losses
+    """True if steps may decide: successes lost are outweighed by successes won, and so is all solid evidence."""
+    return t.success_margin >= 0 and t.solid_wins >= t.solid_losses
 
 
 def _p_worse(t: Tally) -> float:

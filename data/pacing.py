@@ -35,7 +35,7 @@ class ScheduleSettings:
     """Wall seconds kept for the end of the campaign."""
     final_share: float = 0.5
     """The final measurement takes at most this share of the budget."""
-    hopeless_share: float = 0.2
+    hopeless_share: float = 0.3
     """The same for an incumbent that will hardly reach the target, or has not shown it yet: the search needs the time."""
     hopeful_n: int = 20
     """Fresh episodes on which hope must rest."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pydantic import Field
 
 from data.campaign_state import CampaignState
-from data.judge import MIN_PAIRS, ConfirmVerdict, SearchVerdict, judge_confirm, judge_final, judge_search
+from data.judge import FASTER_PAIRS, MIN_PAIRS, ConfirmVerdict, SearchVerdict, judge_confirm, judge_final, judge_search
 from data.pairs import Pair, Result, make_pairs
 from nightlab.errors import UsageError
 from nightlab.records import Decision, EpisodeRecord, Judgement, Outcome, Record, SeedPool
@@ -135,8 +135,10 @@ def judge_trial(state: CampaignState, iteration: str, idea: str = "") -> Judgeme
 def search_pairs(state: CampaignState) -> int:
     """Search pairs of a trial at most: more where the incumbent's failures have become rare, to see some of them."""
     rate = state.fresh_rate(state.incumbent)
-    if rate.n < MIN_PAIRS or rate.successes < 0.8 * rate.n:
+    if rate.n < MIN_PAIRS or rate.successes < 0.5 * rate.n:
         return state.spec.search_n
+    if rate.successes < 0.8 * rate.n:
+        return max(state.spec.search_n, FASTER_PAIRS)
     rare = math.ceil(RARE_FAILURES * (rate.n + 1) / (rate.n - rate.successes + 1))
     return max(state.spec.search_n, min(MOST_SEARCH_N, rare))
 

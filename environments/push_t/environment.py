@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 
 import numpy as np
-from numpy.typing import NDArray
 
 from environments.push_t import spec
 from environments.push_t.limits import LIMITS
+from environments.push_t.live import LiveCheck
 from environments.push_t.reset import reset_station
 from environments.push_t.verify import is_unsure
 from nightlab.contracts import (
@@ -17,12 +16,13 @@ from nightlab.contracts import (
     EpisodeEvidence,
     Frame,
     Lease,
+    Observation,
     SimulatorAdmin,
     Station,
     StepResult,
     Values,
 )
-from nightlab.geometry import coverage
+from nightlab.geometry import TABLE_PX
 from nightlab.records import LimitsSpec, ResetReport
 
 
@@ -39,8 +39,8 @@ class PushT:
     def _begin(self, start: dict[str, float]) -> None:
         self._start = start
         self._steps = 0
-        self._good_frames = 0
-        self._poses: deque[NDArray[np.float64]] = deque(maxlen=self.held_frames)
+        self._live = LiveCheck()
+        self._seen: Observation | None = None
 
     @property
     def limits(self) -> LimitsSpec:
@@ -58,27 +58,24 @@ class PushT:
     async def step(self, session: ControlSession, action: Values, *, film: bool = False) -> StepResult:
         """Run one action for one control period.
 
-        `reward` is the coverage in [0, 1] of the pose sensor, averaged over the last 5 frames. `terminated` once that
-        is at least 0.955 in 5 frames in a row; the verifier judges afterwards, from the camera.
-
+        `reward` is the coverage in [0, 1] of the pose sensor, averaged over frames at rest. `terminated` once that is
+        at least 0.955 in 5 frames in a row (`environments.push_t.live`); the verifier judges afterwards, by camera.
         """
         (observation,) = await session.step([action], film=film)
-        pose = np.asarray(observation.values["block_pose"], dtype=np.float64)
+        self._seen = observation
         self._steps += 1
-        self._poses.append(pose)
-        smooth = coverage(mean_pose(self._poses))
-        self._good_frames = self._good_frames + 1 if smooth >= spec.LIVE_COVERAGE else 0
-        terminated = self._good_frames >= self.held_frames
+        self._live.add(np.asarray(observation.values["block_pose"], dtype=np.float64).tolist())
+        terminated = self._live.held
         return StepResult(
             observation=observation,
-            reward=smooth,
+            reward=self._live.believed,
             terminated=terminated,
             truncated=not terminated and self._steps >= self.max_steps,
-            info={"good_frames": self._good_frames, "steps": self._steps},
+            info={"good_frames": self._live.good_frames, "steps": self._steps},
         )
 
     async def evidence(self, station: Station, session: ControlSession) -> EpisodeEvidence:
-        """Hold for 5 control periods; at the end of each, one camera frame and what the sensors said.
+        """Stop and hold for 5 control periods; at the end of each, one camera frame and what the sensors said.
 
         For 5 more if the verifier's first look is unsure (about 4 ms of CPU).
         """
@@ -86,7 +83,7 @@ class PushT:
         observations: list[Values] = []
         for wanted in (self.held_frames, self.held_frames + spec.EXTRA_FRAMES):
             while len(frames) < wanted:
-                observation = await session.hold()
+                observation = await self._stop(session)
                 frames.append(await station.capture(spec.CAMERA))
                 observations.append(observation.values)
             evidence = EpisodeEvidence(self.name, tuple(frames), tuple(observations), start=self._start)
@@ -94,11 +91,13 @@ class PushT:
                 break
         return evidence
 
-
-def mean_pose(poses: deque[NDArray[np.float64]]) -> list[float]:
-    """Mean of poses (x, y, angle) px, px, rad; the angle by its sine and cosine."""
-    stacked = np.array(poses)
-    if len(stacked) > 1 and not np.any(stacked - stacked[0]):
-        return [float(v) for v in stacked[0]]
-    angle = np.arctan2(np.sin(stacked[:, 2]).mean(), np.cos(stacked[:, 2]).mean())
-    return [float(stacked[:, 0].mean()), float(stacked[:, 1].mean()), float(angle)]
+    async def _stop(self, session: ControlSession) -> Observation:
+        """One control period of holding; the first brings the target back to where the disc is, or it would run on."""
+        last, self._seen = self._seen, None
+        if last is None or "target_xy" not in last.executed:
+            return await session.hold()
+        target = np.asarray(last.executed["target_xy"], dtype=np.float64)
+        most = np.array(LIMITS.max_step["target_xy"])
+        back = target + np.clip(np.asarray(last.values["agent_xy"]) - target, -most, most)
+        (observation,) = await session.step([{"target_xy": np.clip(back, 0.0, TABLE_PX)}])
+        return observation

@@ -22,6 +22,11 @@ EXTRA_FRAMES = 5
 """Frames that settle an unsure look, in which the T is also found again where it was hidden for a moment."""
 LIVE_COVERAGE = 0.955
 """The live check in `step` asks for a little more than the verifier, from the pose sensor averaged over 5 frames."""
+LIVE_ERROR_px = 0.5
+LIVE_MAX_FRAMES = 40
+"""A noisy sensor is averaged over more frames, up to 40, until the standard error of the T's corners is 0.5 px."""
+LIVE_MARGIN_per_px = 0.02
+"""What the live check asks above LIVE_COVERAGE per px of that error (1 px shifts the coverage by about 0.02)."""
 NEAR_MISS_COVERAGE = 0.90
 
 CAMERA = "top"

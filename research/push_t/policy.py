@@ -5,19 +5,19 @@ from pathlib import Path
 from policies.library.pipeline import Pipeline, read_params
 from policies.library.push_t import (
     choose_through_centre,
-    drive_stop,
+    drive_creep,
     endgame_none,
     pause_long,
     recover_none,
-    route_rim,
+    route_around,
     sense_raw,
 )
 
 MODULES = {
     "sense": sense_raw,
     "choose": choose_through_centre,
-    "route": route_rim,
-    "drive": drive_stop,
+    "route": route_around,
+    "drive": drive_creep,
     "endgame": endgame_none,
     "pause": pause_long,
     "recover": recover_none,

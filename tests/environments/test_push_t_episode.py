@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from environments.push_t import PushT, PushTVerifier
-from environments.push_t.environment import mean_pose
 from nightlab import geometry as g
 from nightlab.contracts import StepResult
 from nightlab.errors import SafetyError, StationError
@@ -106,22 +105,6 @@ def test_the_live_check_is_stricter_than_the_verifier() -> None:
     assert not any(result.terminated for result in results)
     assert verdict.outcome is Outcome.SUCCESS
     assert 0.95 < verdict.score < 0.955
-
-
-def test_the_pose_is_averaged_over_five_noisy_frames() -> None:
-    results, verdict = asyncio.run(held(station("real"), SOLVED, 12))
-    rewards = [result.reward for result in results]
-    assert np.std(rewards[5:]) < np.std([r for r in rewards[:1]]) + 0.02
-    assert verdict.outcome is Outcome.SUCCESS
-
-
-def test_angles_are_averaged_across_the_cut() -> None:
-    from collections import deque
-
-    poses = deque([np.array([1.0, 2.0, math.pi - 0.1]), np.array([3.0, 4.0, -math.pi + 0.1])])
-    x, y, angle = mean_pose(poses)
-    assert (x, y) == (2.0, 3.0)
-    assert abs(angle) == pytest.approx(math.pi)
 
 
 async def one_step(action: dict[str, np.ndarray]) -> StepResult:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks.push_t_ladder import BASELINE, make_policy, run_episode
+from benchmarks.push_t_ladder import BASELINE, make_policy, run_episode, run_many, summary
 from policies.library.pipeline import SLOTS
+from policies.library.push_t.pipeline import PATIENCE_STEPS
 from robots.profiles import load_profile
 from robots.worlds.push_t import PushTWorld
 
@@ -16,7 +17,7 @@ LIBRARY = Path("policies/library/push_t")
 CATALOGUE = yaml.safe_load((LIBRARY / "catalogue.yaml").read_text())
 SLOTTED = CATALOGUE.get("slots", CATALOGUE)
 MODULES = {name: entry for entries in SLOTTED.values() for name, entry in entries.items()}
-GOOD = {"choose": "choose_twist", "route": "route_around", "endgame": "endgame_fine", "pause": "pause_none"}
+GOOD = {"choose": "choose_twist", "drive": "drive_ahead", "endgame": "endgame_fine", "pause": "pause_none"}
 
 
 def successes(changes: dict[str, str], seeds: range, profile: str = "nominal") -> int:
@@ -73,8 +74,36 @@ def test_a_good_recipe_exists() -> None:
         ("choose", "choose_longest_lever"),
         ("route", "route_straight"),
         ("drive", "drive_creep"),
+        ("recover", "recover_harder"),
         ("endgame", "endgame_early"),
     ],
 )
 def test_plausible_modules_do_harm(slot: str, module: str) -> None:
     assert successes(GOOD | {slot: module}, range(30_000, 30_006)) <= 4
+
+
+def test_lag_compensation_pays_on_sluggish_stations() -> None:
+    lead, ahead = (
+        summary(run_many(dict(BASELINE) | GOOD | {"drive": drive}, {}, range(40_000, 40_030), "real", range(100, 115)))
+        for drive in ("drive_lead", "drive_ahead")
+    )
+    assert ahead["success"] > lead["success"] + 0.1, (lead, ahead)
+    assert ahead["steps"] < lead["steps"], (lead, ahead)
+
+
+class Asked(dict[str, float]):
+    """Params that note which knobs a module asks for, and with which default."""
+
+    def get(self, key: str, default: float | None = None) -> float:  # type: ignore[override]
+        assert default is not None
+        self[key] = default
+        return default
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_catalogues_defaults_are_the_modules(name: str) -> None:
+    asked = Asked()
+    importlib.import_module(f"policies.library.push_t.{name}").make(asked)
+    asked["patience_steps"] = PATIENCE_STEPS  # the pipeline's own
+    for knob, bounds in (MODULES[name].get("knobs") or {}).items():
+        assert asked[knob] == bounds["default"], knob

@@ -39,7 +39,7 @@ MOVED_PX: Final = 0.3
 PROGRESS_PX: Final = 1.0
 FITS: Final = 0.95
 """Coverage at which a policy never gives up."""
-PATIENCE_STEPS: Final = 60.0
+PATIENCE_STEPS: Final = 100.0
 """Default of the knob `patience_steps`: after so many ticks without progress the policy says done."""
 PHASE_LIMIT_STEPS: Final = 60
 """An approach or a push that takes longer is given up and planned anew."""

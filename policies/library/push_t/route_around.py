@@ -118,4 +118,4 @@ def _on_table(point: Point, pose: Pose) -> bool:
 
 def make(params: Params) -> Around:
     """The module with its knobs set."""
-    return Around(params.get("margin_px", 8.0))
+    return Around(params.get("margin_px", 12.0))
