@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from nightlab.skills.rotation import rotate
 from policies.library.pin_insertion import (
     approach_above,
     comply_phase,
@@ -27,7 +28,7 @@ from policies.library.pin_insertion import (
     sense_latest,
     sense_nominal,
 )
-from policies.library.pin_insertion.kit import Array, Memory, Reading, View, rotate, step_towards
+from policies.library.pin_insertion.kit import Array, Memory, Reading, View, step_towards
 from policies.library.pin_insertion.pipeline import Pipeline
 
 MOUTH = np.array([0.02, 0.03, 0.04])

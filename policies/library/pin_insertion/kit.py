@@ -182,17 +182,6 @@ def step_towards(start: Array, goal: Array, step_m: float) -> Array:
     return goal.copy() if length <= step_m else start + way * (step_m / length)
 
 
-def rotate(rotvec: Array, vector: Array) -> Array:
-    """`vector` [3] turned by `rotvec` [3] rad (Rodrigues)."""
-    angle = float(np.linalg.norm(rotvec))
-    if angle < 1e-9:
-        return np.asarray(vector + np.cross(rotvec, vector), dtype=np.float64)
-    axis = rotvec / angle
-    c, s = math.cos(angle), math.sin(angle)
-    turned = vector * c + np.cross(axis, vector) * s + axis * float(axis @ vector) * (1 - c)
-    return np.asarray(turned, dtype=np.float64)
-
-
 def surface_m(view: View, memory: Memory) -> float:
     """Height of the plate: of the first touch, else of the estimated mouth."""
     return float(view.hole[2]) if math.isnan(memory.plate_z) else memory.plate_z

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from nightlab.skills.rotation import rotate
 from policies.library.pin_insertion.kit import (
     DT_S,
     ENTRY_M,
@@ -26,7 +27,6 @@ from policies.library.pin_insertion.kit import (
     Search,
     Sense,
     View,
-    rotate,
     step_towards,
 )
 from policies.library.recipe import make_modules

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from policies.library.pin_insertion.kit import PIN_LENGTH_M, Array, Memory, Params, Reading, View, rotate
+from nightlab.skills.rotation import rotate
+from policies.library.pin_insertion.kit import PIN_LENGTH_M, Array, Memory, Params, Reading, View
 
 
 class Grasp:
