@@ -166,16 +166,7 @@ async def evaluate_policy(
     processes: list[asyncio.subprocess.Process] = []
     try:
         names = [f"robot-{number}" for number in range(1, spec.stations + 1)]
-        waiting = []
-        for number, name in enumerate(names):
-            argv = [
-                "-m", "robots.serve", "--station", name, "--world", world, "--profile", spec.profile,
-                "--speed", str(spec.speed), "--station-seed", str(station_seed + number), "--address", "127.0.0.1:0",
-                "--admin-socket", str(room / f"{name}.sock"), "--ready-file", str(room / f"{name}.json"),
-                "--die-with-parent",
-            ]  # fmt: skip
-            processes.append(await _spawn(argv, room / f"{name}.log"))
-            waiting.append(room / f"{name}.json")
+        waiting = await spawn_stations(room, names, world, spec.profile, spec.speed, station_seed, processes)
         ready = room / "verifier.json"
         argv = [
             "-m",
@@ -186,7 +177,7 @@ async def evaluate_policy(
             str(ready),
         ]
         processes.append(await _spawn(argv, room / "verifier.log"))
-        await _ready([*waiting, ready], processes, room)
+        await wait_ready([*waiting, ready], processes, room)
         sinks = sinks or [MemorySink() for _ in names]
         trials = []
         for number, name in enumerate(names):
@@ -217,6 +208,32 @@ async def evaluate_policy(
         shutil.rmtree(room, ignore_errors=True)
 
 
+async def spawn_stations(
+    room: Path,
+    names: Sequence[str],
+    world: str,
+    profile: str,
+    speed: float,
+    station_seed: int,
+    processes: list[asyncio.subprocess.Process],
+) -> list[Path]:
+    """Start a station server for each name, sampled from `station_seed` and the numbers after it.
+
+    Returns the files that say they are ready (a `StationPlace` each); the processes are added to `processes`.
+    """
+    waiting = []
+    for number, name in enumerate(names):
+        argv = [
+            "-m", "robots.serve", "--station", name, "--world", world, "--profile", profile,
+            "--speed", str(speed), "--station-seed", str(station_seed + number), "--address", "127.0.0.1:0",
+            "--admin-socket", str(room / f"{name}.sock"), "--ready-file", str(room / f"{name}.json"),
+            "--die-with-parent",
+        ]  # fmt: skip
+        processes.append(await _spawn(argv, room / f"{name}.log"))
+        waiting.append(room / f"{name}.json")
+    return waiting
+
+
 async def _spawn(argv: list[str], log: Path) -> asyncio.subprocess.Process:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with log.open("wb") as stream:
@@ -225,7 +242,8 @@ async def _spawn(argv: list[str], log: Path) -> asyncio.subprocess.Process:
         )
 
 
-async def _ready(files: list[Path], processes: list[asyncio.subprocess.Process], room: Path) -> None:
+async def wait_ready(files: list[Path], processes: list[asyncio.subprocess.Process], room: Path) -> None:
+    """Wait until all files exist. Raises ServiceError, with the logs, if a process dies or READY_S pass."""
     deadline = time.monotonic() + READY_S
     while not all(file.exists() for file in files):
         dead = [process for process in processes if process.returncode is not None]

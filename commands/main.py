@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("commands.evaluate:evaluate", "Measure an idea on fresh stations, outside any campaign."),
     "replay": ("commands.replay:replay", "Run an iteration again from one of its stages."),
     "estop": ("commands.estop:estop", "Stop every robot of the lab, or one, at once."),
+    "reset-check": ("commands.reset_check:reset_check", "Measure an environment's reset: success, starts, duration."),
     "unpark": ("commands.unpark:unpark", "Give a station work again whose reset had given up."),
     "doctor": ("commands.doctor:doctor", "Check this machine and say how to mend it."),
 }

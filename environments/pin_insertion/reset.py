@@ -7,7 +7,6 @@ carry the tip to the start, look. Up to 3 attempts; then the station wants a per
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import cv2
@@ -36,6 +35,8 @@ from nightlab.skills.run import perform
 Array = NDArray[np.float64]
 
 LOOK_TICKS = 10
+UNKNOWN_m = 1.0
+"""Distance of a reset that never came to measure any."""
 PICTURE_PX = (320, 240)
 
 
@@ -59,6 +60,8 @@ class Resetter:
         self._jpeg: list[bytes] = []
         self._labels: list[str] = []
         self._hands: Hands | None = None
+        self._before: list[Frame] = []
+        """What the cameras saw before anything moved; looked at once."""
 
     async def run(self, seed: int) -> ResetDone:
         """Reset to the start of `seed`; never raises for a start that was missed.
@@ -66,7 +69,8 @@ class Resetter:
         Raises StationError for a fault of the station itself.
         """
         asked = sample_start(seed)
-        await self._picture("before")
+        self._before = await self._shoot()
+        self._keep_pictures("before", self._before)
         begin_s = (await self._station.observe()).clock.station_s
         achieved: dict[str, float] = {}
         reason, attempts, success = "", 0, False
@@ -85,8 +89,8 @@ class Resetter:
             attempts=attempts,
             duration_s=end_s - begin_s,
             asked=asked,
-            achieved=achieved or dict.fromkeys(asked, math.nan),
-            distance=start_distance(asked, achieved) if achieved else math.inf,
+            achieved=achieved,
+            distance=start_distance(asked, achieved) if achieved else UNKNOWN_m,
             reason=reason,
             frames=tuple(self._labels),
             counts=self._counts.as_dict(),
@@ -117,9 +121,12 @@ class Resetter:
         if holds(hands.seen, "left"):
             await perform(session, pin_in_left(hands, self._counts), hands)
             return
-        await perform(session, out_of_sight(hands), hands)
-        seen = await session.hold()
-        found = locate([await self._station.capture(camera) for camera in spec.CAMERAS], seen.values)
+        found = locate(self._before, hands.seen) if self._before else None
+        self._before = []
+        if found is None:  # the arm stood in the way
+            await perform(session, out_of_sight(hands), hands)
+            seen = await session.hold()
+            found = locate(await self._shoot(), seen.values)
         if found is None:
             raise SkillError("no hand holds the pin and no camera sees it")
         if found.lies:
@@ -133,7 +140,7 @@ class Resetter:
             hands = await _begin(session)
             await perform(session, look(hands, LOOK_TICKS), hands)
             await session.hold()
-            frames = [await self._station.capture(camera) for camera in spec.CAMERAS]
+            frames = await self._shoot()
         achieved = start_of(hands.seen)
         self._keep_pictures("after", frames)
         distance_m = start_distance(asked, achieved)
@@ -147,8 +154,8 @@ class Resetter:
         seen = ready(frames, achieved)
         return achieved, "" if seen.ready else f"the cameras do not see the pin at its start: {seen.reason}"
 
-    async def _picture(self, when: str) -> None:
-        self._keep_pictures(when, [await self._station.capture(camera) for camera in spec.CAMERAS])
+    async def _shoot(self) -> list[Frame]:
+        return [await self._station.capture(camera) for camera in spec.CAMERAS]
 
     def _keep_pictures(self, when: str, frames: list[Frame]) -> None:
         """Keep small pictures; those of a later attempt replace those of an earlier one."""

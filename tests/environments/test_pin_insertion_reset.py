@@ -1,0 +1,119 @@
+"""The arm-based reset on the bench, in process: from hand, from a hole, after a handover, and what it reports."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import numpy as np
+import pytest
+
+from environments.pin_insertion import spec
+from environments.pin_insertion.environment import PinInsertion
+from environments.pin_insertion.start import sample_start
+from nightlab.contracts import Lease
+from nightlab.errors import StationError
+from nightlab.skills.motion import Hands, glide, pause
+from nightlab.skills.pin import hand_over, look, pin_of, raised
+from nightlab.skills.run import perform
+from nightlab.testing.fake_station import FakeStation
+from robots.profiles import load_profile
+from robots.worlds import make_world
+
+Body = Callable[[PinInsertion, FakeStation, Lease], Awaitable[None]]
+
+
+def on_the_bench(body: Body) -> None:
+    async def main() -> None:
+        station = FakeStation(make_world("yam_bench", load_profile("nominal", "yam_bench"), 4))
+        environment = PinInsertion()
+        await body(environment, station, await station.lease("test", environment.limits))
+
+    asyncio.run(main())
+
+
+def test_a_pin_that_stands_in_a_hole_is_extracted_and_brought_to_the_start() -> None:
+    async def body(environment: PinInsertion, station: FakeStation, lease: Lease) -> None:
+        await _stand(station, hole=2)
+        report = await environment.reset(station, lease, 11, admin=station)
+        assert report.success, report.reason
+        assert report.counts["extractions"] == report.counts["regrasps"] == 1
+        assert not report.simulator_shortcut
+        assert report.frames == ("before top", "before side", "after top", "after side")
+        assert all(jpeg.startswith(b"\xff\xd8") for jpeg in environment.reset_jpeg)
+        assert len(environment.reset_jpeg) == 4
+        truth, asked = await station.truth(), sample_start(11)
+        assert truth["held"] == 1.0
+        assert truth["hole"] == asked["hole"]
+        off = [truth[key] - asked[key] for key in ("tip_x_m", "tip_y_m", "tip_z_m")]
+        assert np.linalg.norm(off) < spec.START_TOLERANCE_m, off
+
+    on_the_bench(body)
+
+
+def test_a_lost_pin_ends_in_three_attempts_and_says_where_to_look() -> None:
+    async def body(environment: PinInsertion, station: FakeStation, lease: Lease) -> None:
+        await _stand(station, away=True)
+        report = await environment.reset(station, lease, 12, admin=station)
+        assert not report.success
+        assert report.attempts == spec.RESET_ATTEMPTS
+        assert report.reason
+        with pytest.raises(StationError, match="step before reset; call reset"):
+            async with station.control(lease, "x") as session:
+                await environment.step(session, station.world.hold_action())
+
+    on_the_bench(body)
+
+
+def test_a_handover_sets_the_pin_straight() -> None:
+    async def body(environment: PinInsertion, station: FakeStation, lease: Lease) -> None:
+        async with station.control(lease, "test") as session:
+            seen = await session.hold()
+            hands = Hands.of(seen.values, seen.executed)
+            await perform(session, hand_over(hands, (0.02, 0.03, 0.168)), hands)
+            await perform(session, look(hands), hands)
+            pin = pin_of(hands.seen)
+        truth = await station.truth()
+        assert truth["held"] == 1.0
+        assert np.hypot(pin[3], pin[4]) < 0.02
+        assert abs(truth["pin_z_m"] - 0.168) < 0.004
+
+    on_the_bench(body)
+
+
+def test_force_over_the_limit_ends_the_episode_and_stands_in_the_evidence() -> None:
+    async def body(environment: PinInsertion, station: FakeStation, lease: Lease) -> None:
+        report = await environment.reset(station, lease, 13, admin=station)
+        assert report.success, report.reason
+        async with station.control(lease, "test") as session:
+            seen = await session.hold()
+            hands = Hands.of(seen.values, seen.executed)
+            hands.soften("right", (2000.0, 60.0))
+            skill = glide(hands, "right", raised(hands.pose("right"), -0.12), speed_m_s=0.1)
+            result = await environment.step(session, next(skill))
+            while not (result.truncated or result.terminated):
+                try:
+                    action = skill.send(result.observation.values)
+                except StopIteration:
+                    skill = pause(hands, 1.0)
+                    action = next(skill)
+                result = await environment.step(session, action)
+            evidence = await environment.evidence(station, session)
+        assert result.truncated
+        assert result.info["steps"] < environment.max_steps
+        assert evidence.measures["peak_force_N"] >= spec.MAX_FORCE_N
+        assert {frame.camera for frame in evidence.frames} == set(spec.CAMERAS)
+        assert all(frame.depth_m is not None for frame in evidence.frames)
+
+    on_the_bench(body)
+
+
+async def _stand(station: FakeStation, *, hole: int = 0, away: bool = False) -> None:
+    """The pin stands in a hole, let go (or lies far away), the right gripper is empty and aside."""
+    truth = await station.truth()
+    at = [truth[f"mouth_{hole}_{axis}_m"] for axis in "xyz"]
+    place = (0.36, 0.2, 0.01) if away else (at[0], at[1], at[2] - 0.0247)
+    aside = {"hole": float(hole), "tip_x_m": 0.13, "tip_y_m": -0.05, "tip_z_m": 0.10, "yaw_rad": 0.0}
+    pin = dict(zip(("pin_x_m", "pin_y_m", "pin_z_m"), place, strict=True))
+    turn = {"pin_rx_rad": 1.57 if away else 0.0, "pin_ry_rad": 0.0, "pin_rz_rad": 0.2}
+    await station.teleport({**aside, **pin, **turn, "bottom_m": 0.025}, 1)
