@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes.util
 import os
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +20,8 @@ from nightlab.errors import StationError
 
 DEPTH_AT_m: Final = 0.5
 """Distance at which the depth noise has its declared standard deviation."""
+GRAIN_PX: Final = 128
+"""By how much the sheet of noise is larger than a picture."""
 SAMPLES: Final = {True: 4, False: 0}
 """Samples per pixel of fine pictures (cameras) and coarse ones (film): smooth edges cost twice the time."""
 
@@ -164,13 +167,33 @@ def add_noise(
     rng: np.random.Generator, rgb: NDArray[np.uint8], depth_m: NDArray[np.float32] | None, pixel: float, noise_m: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
     """Sensor noise: `pixel` of 255 on the colours, `noise_m` at 0.5 m on the depth, growing with its square."""
+    import cv2
+
+    height, width = rgb.shape[:2]
     if pixel > 0:
-        noisy = rgb + np.float32(pixel) * rng.standard_normal(rgb.shape, dtype=np.float32)
-        rgb = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+        grain = np.rint(_window(rng, _grain(3), height, width) * np.float32(pixel)).astype(np.int16)
+        rgb = np.asarray(cv2.add(rgb, grain, dtype=cv2.CV_8U), dtype=np.uint8)
     if depth_m is not None and noise_m > 0:
-        sigma = np.float32(noise_m) * (depth_m / np.float32(DEPTH_AT_m)) ** 2
-        depth_m = np.asarray(depth_m + sigma * rng.standard_normal(depth_m.shape, dtype=np.float32), dtype=np.float32)
+        scale = np.float32(noise_m / DEPTH_AT_m**2)
+        depth_m = depth_m + scale * depth_m * depth_m * _window(rng, _grain(1), height, width)[..., 0]
     return rgb, depth_m
+
+
+@lru_cache(maxsize=2)
+def _grain(channels: int) -> NDArray[np.float32]:
+    """A sheet of standard normal numbers, larger than a picture; drawing them anew costs more than the picture."""
+    width, height = box.IMAGE_PX
+    rng = np.random.default_rng([0x62A1, channels])
+    sheet = rng.standard_normal((height + GRAIN_PX, width + GRAIN_PX, channels), dtype=np.float32)
+    sheet.setflags(write=False)
+    return sheet
+
+
+def _window(rng: np.random.Generator, sheet: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """A random window of a sheet, randomly mirrored."""
+    row, column = rng.integers(0, GRAIN_PX, 2)
+    flips = tuple(slice(None, None, int(step)) for step in rng.choice((-1, 1), 2))
+    return sheet[row : row + height, column : column + width][flips]
 
 
 def jitter(model: Any, station_seed: int, place_m: float, turn_rad: float) -> None:
