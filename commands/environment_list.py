@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
 
-def list_(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list")] = False) -> None:
+def list_(
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of docs/environments.md")] = False,
+) -> None:
     """List the environments: name, world, control rate, goal."""
-    from environments import names
+    from environments import REGISTRY, names
 
+    if markdown:
+        print(table(sorted(REGISTRY)))
+        return
     rows = [row(name) for name in names()]
     if as_json:
         print(json.dumps(rows))
@@ -19,17 +26,30 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON lis
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, header_style="dim")
+    screen = Table(box=None, header_style="dim")
     for heading in ("environment", "world", "rate", "frozen", "goal"):
-        table.add_column(heading, no_wrap=heading != "goal")
+        screen.add_column(heading, no_wrap=heading != "goal")
     for one in rows:
         if "error" in one:
-            table.add_row(one["name"], "", "", "no", one["error"])
+            screen.add_row(one["name"], "", "", "no", one["error"])
         else:
             frozen = "yes" if one["frozen"] else "no"
-            table.add_row(one["name"], one["world"], f"{one['rate_hz']:g} Hz", frozen, one["goal"])
-    Console().print(table)
+            screen.add_row(one["name"], one["world"], f"{one['rate_hz']:g} Hz", frozen, one["goal"])
+    Console().print(screen)
     print("more: nightlab environment show NAME   ·   a new one: docs/new_environment.md")
+
+
+def table(names: Sequence[str]) -> str:
+    """What the environments of this project ask for, as a Markdown table."""
+    from nightlab import cards
+
+    lines = ["| environment | goal | success | reset | station |", "|---|---|---|---|---|"]
+    for name in names:
+        about = cards.card(name)
+        link = f"[{about.title}](../environments/{name}/README.md)<br>`{name}`"
+        station = f"`{about.world}`, {about.rate_hz:g} Hz"
+        lines.append(f"| {link} | {about.goal} | {about.success} | {about.reset} | {station} |")
+    return "\n".join(lines)
 
 
 def row(name: str) -> dict[str, Any]:
