@@ -200,12 +200,13 @@ def _counts(cases: Sequence[tuple[Case, Verdict]], band: GuardBand) -> dict[str,
 
 
 def _unsure(verdict: Verdict) -> bool:
-    """Whether the first look was unsure, settled or not."""
-    return verdict.extra_frames > 0 or "unsure" in verdict.cameras.values()
+    """Whether the first look of all cameras together was unsure, settled later or not."""
+    said = set(verdict.cameras.values())
+    return verdict.extra_frames > 0 or ("unsure" in said and "failure" not in said)
 
 
 def _cameras(cases: Iterable[tuple[Case, Verdict]], band: GuardBand) -> dict[str, dict[str, int]]:
-    """What each camera would have got wrong alone, where the truth is outside the band; `blind`: it had no opinion."""
+    """What each camera got wrong of the value alone, where the truth is outside the band; `unsure`: it had no opinion."""
     out: dict[str, dict[str, int]] = {}
     for case, verdict in cases:
         for camera, said in verdict.cameras.items():
@@ -213,8 +214,8 @@ def _cameras(cases: Iterable[tuple[Case, Verdict]], band: GuardBand) -> dict[str
             row["n"] += 1
             row["unsure"] += said == "unsure"
             if not _inside(case, band):
-                row["false_positives"] += said == "success" and not case.success
-                row["false_negatives"] += said == "failure" and case.success
+                row["false_positives"] += said == "success" and case.value < band.threshold
+                row["false_negatives"] += said == "failure" and case.value >= band.threshold
     return out
 
 
