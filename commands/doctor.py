@@ -65,7 +65,7 @@ def checks(lab: Path, *, quick: bool = False) -> list[Check]:
     """Everything that is looked at, in the order in which things are needed."""
     slow = [] if quick else [lambda name=name, fix=fix: library(name, fix) for name, fix in LIBRARIES.items()]
     looks: list[Callable[[], Check]] = [
-        python, git, versions, *slow, sandbox, loopback, lambda: disk(lab), temporary, lambda: lab_check(lab),
+        python, git, versions, *slow, sandbox, frozen, loopback, lambda: disk(lab), temporary, lambda: lab_check(lab),
     ]  # fmt: skip
     return [look() for look in looks]
 
@@ -102,6 +102,20 @@ def library(name: str, fix: str) -> Check:
     except Exception as error:  # a broken native library raises whatever it likes
         return Check(name, "bad", f"import fails: {type(error).__name__}: {error}", fix)
     return Check(name, "ok", str(getattr(module, "__version__", "") or "imports"))
+
+
+def frozen() -> Check:
+    """Whether the code of each environment is that of its manifest; only then it judges."""
+    from commands.environment_list import row
+    from environments import REGISTRY, names
+
+    rows = [row(name) for name in names()]
+    open_ = [one for one in rows if not one.get("frozen")]
+    if open_:
+        why = "; ".join(str(one.get("error") or one["why_not_frozen"]) for one in open_)
+        fix = "undo the change, or, if it is meant: python -m environments.manifest freeze NAME"
+        return Check("frozen", "bad" if any(one["name"] in REGISTRY for one in open_) else "warn", why, fix)
+    return Check("frozen", "ok", f"{', '.join(one['name'] for one in rows)}: code as in the manifest")
 
 
 def sandbox() -> Check:

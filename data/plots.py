@@ -162,7 +162,7 @@ def gains(rows: Sequence[Gain]) -> str:
                  "gain" if row.after >= row.before else "loss", radius=4)  # fmt: skip
         svg.circle(x(row.before), at, 5, "dot before", f"before: {row.before:.0%} {row.what}")
         svg.circle(x(row.after), at, 7, "dot keep", f"after: {row.after:.0%} {row.what}")
-        unit = "pt" if row.what == "success" else "cov"
+        unit = "pt" if row.what == "success" else "score"
         svg.text(right + 12, at + 4, f"{100 * (row.after - row.before):+.0f} {unit}", "tick")
     return svg.done()
 

@@ -54,6 +54,7 @@ class GymEnvironment(gymnasium.Env[Values, Values]):  # type: ignore[misc]
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"gym-{environment}", daemon=True)
         self._thread.start()
         self._station, self._admin, self._lease, self.station_spec = self._run(self._connect())
+        self.metadata = {**type(self).metadata, "render_fps": round(self.station_spec.rate_hz)}
         self.observation_space = _space(self.station_spec.observations)
         self.action_space = _space(self.station_spec.actions)
 

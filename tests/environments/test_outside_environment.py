@@ -143,6 +143,13 @@ def test_trials_run_through_station_sandbox_and_verifier(site: Path, tmp_path: P
     assert set(goes["worlds"]) == {"touch_spot"}
 
 
+def test_its_verifier_can_be_measured_against_the_truth(site: Path) -> None:
+    command = ("-m", "commands.main", "verifier", "evaluate", "touch_spot", "--n", "40", "--terminal", "0", "--json")
+    found = json.loads(run(site, *command))
+    assert (found["n"], found["agreement"], found["false_positives_outside_band"], found["unscored"]) == (40, 1.0, 0, 0)
+    assert found["near_share"] >= 0.3
+
+
 def test_a_policy_sees_its_modules_and_not_its_verifier(site: Path, tmp_path: Path) -> None:
     said = run(site, "-c", SNOOP, str(tmp_path))
     assert "moves seen; ModuleNotFoundError" in said
