@@ -18,7 +18,7 @@ from nightlab.testing.fake_station import FakeStation
 from robots.profiles import load_profile
 from robots.worlds import make_world
 
-HEIGHT_PX = 360
+HEIGHT_PX = 300
 
 
 async def picture(name: str, seed: int) -> Path:
