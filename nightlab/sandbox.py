@@ -260,6 +260,14 @@ def probe() -> Probe:
     )
 
 
+def _too_slow(level: Level) -> str | None:
+    """A level that has not answered within `PROBE_S` is taken all the same.
+
+    Else whoever keeps the host busy would lift the sandbox of everybody. If it does not work after all, nothing starts.
+    """
+    return None
+
+
 def _trouble(level: Level) -> str | None:
     """Why a level does not work here, with the fix; None if it does."""
     if sys.platform != "linux":
@@ -274,7 +282,9 @@ def _trouble(level: Level) -> str | None:
     argv = sandbox.wrap([*sandbox.python(), "-c", "open('/etc/ld.so.cache').close()"])
     try:
         done = subprocess.run(argv, capture_output=True, timeout=PROBE_S, check=False, start_new_session=True)
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired:
+        return _too_slow(level)
+    except OSError as error:
         return f"{level} does not start: {error}"
     if done.returncode == 0:
         return None

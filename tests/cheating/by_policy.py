@@ -10,7 +10,7 @@ import os
 from data.ledger import LedgerReader
 from nightlab.errors import PolicyError
 from nightlab.framing import encode
-from nightlab.sandbox import BASE_ENV, Sandbox
+from nightlab.sandbox import BASE_ENV, Level, Sandbox
 from nightlab.testing.policy import write_policy
 from policies import host
 from policies.host import PolicyProcess
@@ -394,6 +394,25 @@ async def change_the_random_seed(house: House, defended: bool) -> Tried:
     finally:
         random.Random.random = before  # type: ignore[method-assign]
     return Tried(drawn != honest, "start unchanged" if drawn == honest else "start chosen")
+
+
+@attack(
+    "policy", "keep the host so busy that the sandbox seems not to work, and the next policy runs without one",
+    defence="a probe that is slow does not lower the level", control="a probe that gives up after its time",
+    says="bwrap works|landlock works",
+)  # fmt: skip
+async def starve_the_probe(house: House, defended: bool) -> Tried:
+    from nightlab import sandbox
+
+    def gives_up(level: Level) -> str | None:
+        return f"{level} does not start"
+
+    with (
+        switched_off(sandbox, "PROBE_S", 0.001),
+        switched_off(sandbox, "_too_slow", gives_up, really=not defended),
+    ):
+        problem = sandbox._trouble(house.level)
+    return Tried(problem is not None, problem or f"{house.level} works")
 
 
 @attack(

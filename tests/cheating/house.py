@@ -136,7 +136,7 @@ class House:
         """Run Python in a copy, with the copy's own code."""
         environment = {**os.environ, "NIGHTLAB_OPERATOR_KEY": str(self.folder / "no.key"), "OMP_NUM_THREADS": "1"}
         return subprocess.run(
-            [sys.executable, *arguments], cwd=where, env=environment, capture_output=True, text=True, timeout=60
+            [sys.executable, *arguments], cwd=where, env=environment, capture_output=True, text=True, timeout=280
         )
 
     @contextlib.asynccontextmanager
