@@ -11,7 +11,7 @@ READY := .venv/.nightlab-ready
 .PHONY: demo test test-slow lint format lock proto system clean
 
 demo: $(READY)  ## Two simulated stations take Push-T from failing to solved; ends with a report
-	$(BIN)/nightlab run push_t --stations 2 --researcher offline --profile nominal --speed 16 --budget 11m --lab lab
+	$(BIN)/nightlab run push_t --stations 2 --researcher offline --profile nominal --speed 16 --budget 12m --lab lab
 
 test: $(READY)  ## Everything that must hold, in under 10 minutes on 2 cores
 	$(BIN)/python -m pytest -q -m "not slow" tests

@@ -73,7 +73,6 @@ def test_a_good_recipe_exists() -> None:
     [
         ("choose", "choose_longest_lever"),
         ("route", "route_straight"),
-        ("drive", "drive_creep"),
         ("recover", "recover_harder"),
         ("endgame", "endgame_early"),
     ],

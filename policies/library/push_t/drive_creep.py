@@ -28,4 +28,4 @@ class Creep:
 
 def make(params: Params) -> Creep:
     """The module with its knobs set."""
-    return Creep(params.get("creep_px", 6.0))
+    return Creep(params.get("creep_px", 9.0))
