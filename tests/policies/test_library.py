@@ -82,12 +82,12 @@ def test_plausible_modules_do_harm(slot: str, module: str) -> None:
 
 
 def test_lag_compensation_pays_on_sluggish_stations() -> None:
-    lead, ahead = (
+    stop, ahead = (
         summary(run_many(dict(BASELINE) | GOOD | {"drive": drive}, {}, range(40_000, 40_030), "real", range(100, 115)))
-        for drive in ("drive_lead", "drive_ahead")
+        for drive in ("drive_stop", "drive_ahead")
     )
-    assert ahead["success"] > lead["success"] + 0.1, (lead, ahead)
-    assert ahead["steps"] < lead["steps"], (lead, ahead)
+    assert ahead["success"] > stop["success"] + 0.1, (stop, ahead)
+    assert ahead["steps"] < stop["steps"], (stop, ahead)
 
 
 class Asked(dict[str, float]):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from policies.library.push_t.drive_lead import ramp
-from policies.library.push_t.kit import Params, Point, Push, View, distance
+from policies.library.push_t.kit import Params, Point, Push, View, distance, ramp
 
 
 class Stop:

@@ -215,6 +215,16 @@ def make_push(start: Sequence[float], direction: Sequence[float], stroke_px: flo
     return Push((float(start[0]), float(start[1])), end, float(gain_px), float(error_px))
 
 
+def ramp(view: View, push: Push, last: Point, step_px: float, end_px: float) -> tuple[Point, bool]:
+    """Move the target along the stroke by `step_px` a tick; over when the pusher is within `end_px` of its end."""
+    length = max(distance(push.start, push.end), 1e-6)
+    ux, uy = (push.end[0] - push.start[0]) / length, (push.end[1] - push.start[1]) / length
+    done = (last[0] - push.start[0]) * ux + (last[1] - push.start[1]) * uy
+    done = min(max(done, 0.0) + step_px, length)
+    target = push.start[0] + ux * done, push.start[1] + uy * done
+    return target, done >= length and distance(view.agent, push.end) < end_px
+
+
 def distance(a: Sequence[float], b: Sequence[float]) -> float:
     """Distance of two points in px."""
     return math.hypot(a[0] - b[0], a[1] - b[1])
