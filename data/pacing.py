@@ -27,6 +27,8 @@ class ScheduleSettings:
     """Predicted chance of passing from which no new ideas are begun until it is known."""
     chunk_n: int = 25
     """Held-out episodes per claim at most."""
+    varied_chunk_n: int = 10
+    """The same where stations differ: each chunk has a station of its own, and few stations make a rough mean."""
     reevaluate_n: int = 12
     """Qualification episodes per claim at most."""
     filler_n: int = 4

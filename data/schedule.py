@@ -257,7 +257,8 @@ class _Desk:
         left = len(missing) + held.undrawn
         if not left:
             return None
-        size = min(self.settings.chunk_n, max(4, math.ceil(left / (3 * self.stations))), left)
+        most = self.settings.chunk_n if self.state.spec.profile == "nominal" else self.settings.varied_chunk_n
+        size = min(most, max(4, math.ceil(left / (3 * self.stations))), left)
         seeds = missing[:size]
         if len(seeds) < size:
             seeds += self.draw(SeedPool.HELD_OUT, size - len(seeds), f"held_out {held.number}")
