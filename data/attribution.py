@@ -14,6 +14,11 @@ from nightlab.records import EpisodeRecord, Event, IterationStatus, Outcome, Pre
 IDEAS_SHOWN = 7
 """Columns of the table of reasons: the first kept idea and the latest ones."""
 PREDICATES_SHOWN = 16
+MEANINGS = {
+    "policy_fault": "the policy raised an exception, broke its contract or did not answer in time",
+    "safety_stop": "the station stopped the policy: an action out of bounds, or none for too long",
+}
+"""Reasons that any environment knows; the others are explained by its card."""
 
 
 def attribution(state: CampaignState, events: Sequence[Event], episodes: Sequence[EpisodeRecord]) -> dict[str, Any]:
@@ -40,7 +45,7 @@ def attribution(state: CampaignState, events: Sequence[Event], episodes: Sequenc
     whom = [state.best] if best is not None and best["failed"] else kept
     verdicts = [episode for episode in scored if episode.key.idea in whom]
     about = find(state.spec.environment)
-    meanings = {name: kind.meaning for name, kind in about.failures.items()} if about is not None else {}
+    meanings = MEANINGS | ({name: kind.meaning for name, kind in about.failures.items()} if about is not None else {})
     return {
         "ideas": shown,
         "reasons": [

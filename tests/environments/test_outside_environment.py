@@ -150,6 +150,24 @@ def test_its_verifier_can_be_measured_against_the_truth(site: Path) -> None:
     assert found["near_share"] >= 0.3
 
 
+@pytest.mark.slow
+def test_a_campaign_solves_it(site: Path, tmp_path: Path) -> None:
+    command = ("run", "touch_spot", "--budget", "4m", "--target", "0.85", "--held-out", "40", "--json")
+    environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "commands.main", *command, "--profile", "real", "--lab", str(tmp_path / "lab")],
+        cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["baseline"]["successes"] <= 2
+    assert found["kept"] >= 1
+    assert found["held_out"]["successes"] / found["held_out"]["n"] >= 0.8
+    assert found["failures"]["ideas"][0]["reasons"]["never_moved"] > 10
+    assert found["resets"]["unit"] == "px"
+    assert list((tmp_path / "lab" / "rollouts").glob("*/*-video/videos/observation.images.above/**/*.mp4"))
+
+
 def test_a_policy_sees_its_modules_and_not_its_verifier(site: Path, tmp_path: Path) -> None:
     said = run(site, "-c", SNOOP, str(tmp_path))
     assert "moves seen; ModuleNotFoundError" in said
