@@ -4,7 +4,8 @@
     python -m benchmarks.pin_insertion_scene_ready train DIR --out environments/pin_insertion/scene_ready.onnx
     python -m benchmarks.pin_insertion_scene_ready test DIR                                     # on other stations
 
-Half of the scenes are ready: the pin in the right gripper at a sampled start. The others are the ends of episodes
+Half of the scenes are ready: the pin in the right gripper at a sampled start, put there or brought by a reset. The
+others are the ends of episodes
 (environments/pin_insertion/exam.py), starts with an empty gripper, with the pin askew in it, and too near the plate.
 Stations of all three profiles; those of training and test are never the same.
 """
@@ -35,7 +36,8 @@ PROFILES = ("nominal", "real", "hard")
 SCENES_PER_STATION = 24
 ASKEW_rad = 0.12
 """A pin in the gripper that leans more than this is not ready; the reset's own tolerance is 0.05."""
-KINDS = ("ready", "end", "ready", "empty", "ready", "askew", "ready", "low")
+KINDS = ("ready", "end", "ready", "empty", "ready", "askew", "ready", "low", "ready", "end", "reset", "empty")
+"""In turn; `reset` is a ready scene that the arms made, from a pin standing in a hole."""
 
 
 def scene(world: Any, kind: str, rng: np.random.Generator, number: int) -> bool | None:
@@ -69,10 +71,14 @@ def collect(out: Path, n: int, first_station: int) -> dict[str, Any]:
     pictures, labels, kinds = [], [], []
     begin_s = time.perf_counter()
     for number, (station, kind) in enumerate(_stations(n, first_station)):
+        ready: bool | None = False
         if kind == "end":
             state = exam.states(40, int(rng.integers(2**31)))[int(rng.integers(40))]
             asyncio.run(_end(station, state, int(rng.integers(2**31))))
-            ready: bool | None = False
+        elif kind == "reset":
+            ready = asyncio.run(
+                _reset(station, exam.states(40)[1 + 2 * int(rng.integers(20))], int(rng.integers(2**31)))
+            )
         else:
             ready = scene(station.world, kind, rng, number)
         if ready is None:
@@ -103,6 +109,17 @@ async def _end(station: TruthStation, state: dict[str, float], seed: int) -> Non
         await exam.prepare(station, lease, station, state, seed)
     finally:
         await lease.release()
+
+
+async def _reset(station: TruthStation, state: dict[str, float], seed: int) -> bool | None:
+    await _end(station, state, seed)
+    environment = PinInsertion()
+    lease = await station.lease("scene", environment.limits)
+    try:
+        report = await environment.reset(station, lease, seed, admin=station)
+    finally:
+        await lease.release()
+    return True if report.success else None
 
 
 def network() -> Any:

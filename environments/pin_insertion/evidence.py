@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from environments.pin_insertion import spec
 from environments.pin_insertion.sense import insertion
 from environments.pin_insertion.verify import is_unsure
 from nightlab.contracts import ControlSession, EpisodeEvidence, Frame, Observation, Station, Values
+from nightlab.depth import on_grid
 from nightlab.errors import SkillError
 from nightlab.skills.motion import Hands, Skill, holds
 from nightlab.skills.pin import open_and_retreat
@@ -44,7 +48,7 @@ async def collect(
         while len(frames) < wanted * len(spec.CAMERAS):
             seen = await session.hold()
             for camera in spec.CAMERAS:
-                frames.append(await station.capture(camera))
+                frames.append(region(await station.capture(camera)))
                 observations.append(seen.values)
         evidence = evidence_of(tuple(frames), tuple(observations))
         if not await asyncio.to_thread(is_unsure, evidence):
@@ -57,3 +61,15 @@ def _aside(hands: Hands) -> Skill:
         yield from open_and_retreat(hands, "right", spec.RETREAT_m, spec.ASIDE_m)
     except SkillError:
         return
+
+
+def region(frame: Frame) -> Frame:
+    """A frame with all black but the camera's region of `spec.REGIONS_px`."""
+    top, bottom, left, right = spec.REGIONS_px[frame.camera]
+    rgb = np.zeros_like(frame.rgb)
+    rgb[top:bottom, left:right] = frame.rgb[top:bottom, left:right]
+    if frame.depth_m is None:
+        return replace(frame, rgb=rgb)
+    depth_m = np.zeros_like(frame.depth_m)
+    depth_m[top:bottom, left:right] = on_grid(frame.depth_m[top:bottom, left:right])
+    return replace(frame, rgb=rgb, depth_m=depth_m)

@@ -118,11 +118,40 @@ def look(frame: Frame) -> Sight:
     """Find plate and head in a frame with depth of one of `pin_box.CAMERAS`."""
     if frame.depth_m is None or frame.camera not in box.CAMERAS:
         return Sight(None, None)
-    hsv = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2HSV)
-    plate = find_plate(frame.camera, hsv, frame.depth_m)
+    shot = _shot(frame.camera, frame.rgb, frame.depth_m)
+    plate = find_plate(shot)
     if plate is None:
         return Sight(None, None)
-    return Sight(plate, find_head(frame.camera, hsv, frame.depth_m, plate))
+    return Sight(plate, find_head(shot, plate))
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """What is looked at of a frame: the part that is not black."""
+
+    hsv: Mask
+    depth_m: NDArray[np.float32]
+    x_of: Floats
+    """x/z of each column of pixels."""
+    y_of: Floats
+    """y/z of each row."""
+    focal_px: float
+
+    def ray(self, column: float, row: float) -> Floats:
+        """Direction [3] of a place in the picture, z = 1."""
+        x = np.interp(column, np.arange(len(self.x_of)), self.x_of)
+        return np.array([x, np.interp(row, np.arange(len(self.y_of)), self.y_of), 1.0])
+
+
+def _shot(camera: str, rgb: NDArray[np.uint8], depth_m: NDArray[np.float32]) -> Shot:
+    x_of, y_of = _rays(camera)
+    rows = np.flatnonzero(rgb[:, ::8].any(axis=(1, 2)))
+    columns = np.flatnonzero(rgb[::8].any(axis=(0, 2)))
+    if not len(rows) or not len(columns):
+        rows, columns = np.array([0, 7]), np.array([0, 7])
+    down, across = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    hsv = cv2.cvtColor(rgb[down, across], cv2.COLOR_RGB2HSV)
+    return Shot(hsv, depth_m[down, across], x_of[across], y_of[down], box.focal_px(camera))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,26 +202,22 @@ def marker_places() -> Floats:
     return np.array([[math.copysign(at, u), math.copysign(at, v)] for u, v in box.HOLES])
 
 
-def find_plate(camera: str, hsv: Mask, depth_m: NDArray[np.float32]) -> Plate | None:
+def find_plate(shot: Shot) -> Plate | None:
     """The plate's frame; None if fewer than three markers or too little of its top are seen."""
-    x_of, y_of = _rays(camera)
-    focal, width, height = box.focal_px(camera), *box.IMAGE_PX
     seen: dict[int, Floats] = {}
     for number, colour in enumerate(MARKERS):
-        blob = find_blob(hsv, colour)
+        blob = find_blob(shot.hsv, colour)
         if blob is not None and blob.area_px >= MIN_MARKER_PX:
             seen[number] = blob.centre
     if len(seen) < 3:
         return None
-    plane = _plane(hsv, depth_m, np.array([seen[number] for number in seen]), x_of, y_of)
+    plane = _plane(shot, np.array([seen[number] for number in seen]))
     if plane is None:
         return None
     length = float(np.linalg.norm(plane))
     level = 1.0 - MARKER_HEIGHT_m * length
     numbers = list(seen)
-    rays = np.array(
-        [[(at[0] + 0.5 - width / 2) / focal, (at[1] + 0.5 - height / 2) / focal, 1.0] for at in seen.values()]
-    )
+    rays = np.array([shot.ray(float(at[0]), float(at[1])) for at in seen.values()])
     points = rays * (level / (rays @ plane))[:, None]
     up = -plane / length
     first = np.cross(np.array([0.0, 1.0, 0.0]) if abs(up[1]) < 0.9 else np.array([1.0, 0.0, 0.0]), up)
@@ -213,16 +238,17 @@ def find_plate(camera: str, hsv: Mask, depth_m: NDArray[np.float32]) -> Plate | 
     return Plate(turn, np.array([*shift, -height_m]), misfit, len(numbers))
 
 
-def _plane(hsv: Mask, depth_m: NDArray[np.float32], corners: Floats, x_of: Floats, y_of: Floats) -> Floats | None:
+def _plane(shot: Shot, corners: Floats) -> Floats | None:
     """The n with n · X = 1 for X on the plate's top, [3] 1/m, fitted to every second dark pixel between the corners."""
-    inside = np.zeros(depth_m.shape, dtype=np.uint8)
+    inside = np.zeros(shot.depth_m.shape, dtype=np.uint8)
     cv2.fillConvexPoly(inside, cv2.convexHull(np.rint(corners).astype(np.int32)), 1)
-    dark = (hsv[::2, ::2, 1] < DARK_SATURATION) & (hsv[::2, ::2, 2] < DARK_VALUE) & (inside[::2, ::2] > 0)
-    rows, columns = np.nonzero(dark & (depth_m[::2, ::2] > 0))
+    hsv, near = shot.hsv[::2, ::2], shot.depth_m[::2, ::2]
+    dark = (hsv[..., 1] < DARK_SATURATION) & (hsv[..., 2] < DARK_VALUE) & (inside[::2, ::2] > 0)
+    rows, columns = np.nonzero(dark & (near > 0))
     if len(rows) < MIN_PLANE_PX:
         return None
-    system = np.column_stack([x_of[2 * columns], y_of[2 * rows], np.ones(len(rows))])
-    inverse = 1.0 / depth_m[2 * rows, 2 * columns].astype(np.float64)
+    system = np.column_stack([shot.x_of[2 * columns], shot.y_of[2 * rows], np.ones(len(rows))])
+    inverse = 1.0 / near[rows, columns].astype(np.float64)
     keep: NDArray[np.bool_] = np.ones(len(rows), dtype=np.bool_)
     solution: Floats = np.zeros(3)
     for _ in range(4):  # holes and shafts are outliers
@@ -244,27 +270,25 @@ def _rigid(points: Floats, places: Floats) -> tuple[float, Floats, Floats]:
     return angle, shift, np.linalg.norm(points @ turn.T + shift - places, axis=1)
 
 
-def find_head(camera: str, hsv: Mask, depth_m: NDArray[np.float32], plate: Plate) -> Head | None:
+def find_head(shot: Shot, plate: Plate) -> Head | None:
     """The head's pose; None if too little of it is seen."""
-    blob = find_blob(hsv, "orange")
+    blob = find_blob(shot.hsv, "orange")
     if blob is None or blob.area_px < MIN_HEAD_PX:
         return None
-    x_of, y_of = _rays(camera)
     eye = plate.shift
-    column, row = blob.centre
-    middle = plate.turn @ np.array([np.interp(column, np.arange(len(x_of)), x_of), y_of[round(row)], 1.0])
+    middle = plate.turn @ shot.ray(float(blob.centre[0]), float(blob.centre[1]))
     above = abs(float(middle[2]) / float(np.linalg.norm(middle))) > STEEP
     inner = cv2.erode(blob.mask, np.ones((3, 3), np.uint8), iterations=2, borderValue=0)
     rows, columns = np.nonzero(inner)
     rows, columns = rows + blob.corner[0], columns + blob.corner[1]
-    measured = depth_m[rows, columns].astype(np.float64)
+    measured = shot.depth_m[rows, columns].astype(np.float64)
     seen = measured > 0
     if np.count_nonzero(seen) < MIN_HEAD_PX // 2:
         return None
-    rays = np.column_stack([x_of[columns], y_of[rows], np.ones(len(rows))])[seen]
+    rays = np.column_stack([shot.x_of[columns], shot.y_of[rows], np.ones(len(rows))])[seen]
     directions = rays @ plate.turn.T  # of length > 1: one unit of depth along the optical axis
     cube = fit_top(eye, directions, measured[seen], middle) if above else fit_cube(eye, directions, measured[seen])
-    share = blob.area_px / max(1.0, _silhouette_px2(camera, plate, cube))
+    share = blob.area_px / max(1.0, _silhouette_px2(shot.focal_px, plate, cube))
     return Head(cube.centre, cube.turn[:, 2], cube.misfit_m, min(1.0, share))
 
 
@@ -373,11 +397,11 @@ def _cast(
     return near, normals, hit
 
 
-def _silhouette_px2(camera: str, plate: Plate, cube: Cube) -> float:
+def _silhouette_px2(focal_px: float, plate: Plate, cube: Cube) -> float:
     """Area of the cube's outline in the picture."""
     half = box.HEAD_m / 2
     corners = np.array([[x, y, z] for x in (-half, half) for y in (-half, half) for z in (-half, half)])
     world = cube.centre + corners @ cube.turn.T
     seen = (world - plate.shift) @ plate.turn
-    pixels = box.focal_px(camera) * seen[:, :2] / np.maximum(seen[:, 2:], 1e-3)
+    pixels = focal_px * seen[:, :2] / np.maximum(seen[:, 2:], 1e-3)
     return float(cv2.contourArea(cv2.convexHull(pixels.astype(np.float32))))
