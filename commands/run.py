@@ -217,12 +217,19 @@ async def _campaign(lab: Lab, spec: CampaignSpec, ui_url: str, console: Console)
 
 
 async def _still_running(run_id: Any, lab: Lab) -> None:
-    """Raise if the campaign's flow run ended without an end in the ledger."""
+    """Raise if the campaign's flow run ended without an end in the ledger, or somebody shut the lab down."""
+    from commands.lab_state import read_state
     from commands.prefect_api import run_state
 
     try:
         state = await run_state(run_id)
     except ServiceError:
+        lab_state = read_state(lab)
+        if lab_state is None or not lab_state.running:
+            raise LabError(
+                f"the lab {lab.path} was shut down while its campaign ran; nothing is lost: run the same command again "
+                "to continue"
+            ) from None
         return  # the supervisor restarts the server
     if state.final and unfinished(lab) is not None:
         raise ServiceError(
