@@ -26,15 +26,21 @@ CALL_S = 30.0
 class VerifierClient:
     """One connection to the verifier process; calls are made one after the other."""
 
-    def __init__(self, socket_path: Path) -> None:
+    def __init__(self, socket_path: Path, call_s: float = CALL_S) -> None:
         self.socket_path = socket_path
+        self._call_s = call_s
         self._lock = asyncio.Lock()
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     @classmethod
-    async def connect(cls, socket_path: Path | str, *, wait_s: float = RETRY_S) -> VerifierClient:
-        """Connect, waiting up to `wait_s` for the process. Raises ServiceError if it does not answer."""
-        client = cls(Path(socket_path))
+    async def connect(
+        cls, socket_path: Path | str, *, wait_s: float = RETRY_S, call_s: float = CALL_S
+    ) -> VerifierClient:
+        """Connect, waiting up to `wait_s` for the process. Raises ServiceError if it does not answer.
+
+        `call_s`: how long one answer may take.
+        """
+        client = cls(Path(socket_path), call_s)
         await client._call({"call": "ping"}, wait_s)
         return client
 
@@ -99,7 +105,7 @@ class VerifierClient:
         async with self._lock:
             while True:
                 try:
-                    reply = await asyncio.wait_for(self._exchange(frame), CALL_S)
+                    reply = await asyncio.wait_for(self._exchange(frame), self._call_s)
                     break
                 except (OSError, EOFError, FramingError, TimeoutError) as error:
                     await self.close()
