@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from data.campaign_state import CampaignState
 from data.synthetic import SyntheticCampaign
-from nightlab.records import CampaignSpec, Decision, Event, IterationStatus, Outcome, SeedPool
+from data.testing import scripted_record
+from nightlab.records import CampaignSpec, Decision, Event, IterationStatus, Outcome, SeedPool, Work, WorkKind
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +91,28 @@ def test_other_campaigns_are_skipped(campaign: SyntheticCampaign) -> None:
 def test_an_iteration_that_ended_without_a_decision_keeps_its_status(campaign: SyntheticCampaign) -> None:
     stopped = [idea for idea in campaign.state.ideas.values() if idea.status is IterationStatus.STOPPED]
     assert all(idea.decision is None for idea in stopped)
+
+
+def test_an_invalid_iteration_enters_no_rate() -> None:
+    def event(kind: str, iteration: str, number: int, data: dict[str, Any]) -> Event:
+        return Event.model_validate(
+            {"event_id": f"{kind}{number}", "kind": kind, "campaign": "C1", "iteration": iteration, "wall_s": float(number),
+             "station": "robot-1", "data": data}
+        )  # fmt: skip
+
+    work = Work(
+        kind=WorkKind.HELD_OUT, campaign="C1", iteration="E1", station="robot-1", idea="I1", seeds=(7, 8), draw=1
+    )
+    events = [event("work_claimed", "E1", 1, work.model_dump(mode="json"))]
+    for seed in (7, 8):
+        record = scripted_record(seed, iteration="E1", idea="I1", pool=SeedPool.HELD_OUT)
+        events.append(event("episode", "E1", seed, record.model_dump(mode="json")))
+    search = scripted_record(3, iteration="I2", idea="I1")
+    events.append(event("episode", "I2", 30, search.model_dump(mode="json")))
+    state = CampaignState.from_events(CampaignSpec(campaign="C1"), events)
+    assert (state.rate("I1").n, len(state.draws[1].results)) == (1, 2)
+    state.apply(event("iteration_ended", "E1", 40, {"status": "invalid", "detail": "a frozen file was changed"}))
+    assert (state.rate("I1").n, len(state.draws[1].results)) == (1, 0)
+    assert set(state.draws[1].missing) == {7, 8}
+    state.apply(event("iteration_ended", "I2", 41, {"status": "invalid", "detail": "a frozen file was changed"}))
+    assert state.rate("I1").n == 0
