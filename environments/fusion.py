@@ -29,6 +29,8 @@ class GuardBand:
     threshold: float
     low: float
     high: float
+    margin: float = 0.0
+    """How far above the threshold the last look must see the value: the error that it may still have."""
 
     def __post_init__(self) -> None:
         if not self.low <= self.threshold <= self.high:
@@ -41,10 +43,10 @@ class GuardBand:
         return Opinion.SUCCESS if value >= self.threshold else Opinion.FAILURE
 
     def settled(self, value: float | None) -> Opinion:
-        """Of the last look, when no more frames can be had: by the threshold alone. None: still blind."""
+        """Of the last look, when no more frames can be had: by threshold and margin alone. None: still blind."""
         if value is None:
             return Opinion.UNSURE
-        return Opinion.SUCCESS if value >= self.threshold else Opinion.FAILURE
+        return Opinion.SUCCESS if value >= self.threshold + self.margin else Opinion.FAILURE
 
 
 def fuse(opinions: Iterable[Opinion]) -> Opinion:

@@ -17,7 +17,7 @@ from nightlab.contracts import Frame
 
 Floats = NDArray[np.float64]
 
-BAND = GuardBand(spec.SUCCESS_DEPTH_m, *spec.GUARD_BAND_m)
+BAND = GuardBand(spec.SUCCESS_DEPTH_m, *spec.GUARD_BAND_m, spec.SETTLE_MARGIN_m)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ SUCCESS_DEPTH_m = 0.015
 """Smallest depth of the tip in the target hole, in both cameras."""
 GUARD_BAND_m = (0.0148, 0.0152)
 """A depth between these is too near to the threshold for one look: the camera is UNSURE and more frames are taken."""
+SETTLE_MARGIN_m = 0.0001
+"""What the settled depth must have beyond the threshold, in both cameras: more than the error of 6 frames."""
 EXTRA_FRAMES = 3
 """Held periods more, with a frame of each camera in each, that settle an unsure look."""
 LATERAL_TOLERANCE_m = 0.006

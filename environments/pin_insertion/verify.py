@@ -16,7 +16,7 @@ import numpy as np
 
 from environments.fusion import Opinion, at_least, at_most, fuse
 from environments.pin_insertion import spec
-from environments.pin_insertion.opinion import CameraView, view
+from environments.pin_insertion.opinion import BAND, CameraView, view
 from environments.pin_insertion.sense import insertion
 from nightlab.contracts import EpisodeEvidence, Frame
 from nightlab.pin_box import IMAGE_PX
@@ -40,7 +40,7 @@ class PinInsertionVerifier:
         if fault is not None:
             return self._verdict(Outcome.UNSCORED, 0.0, *fault, begin_s)
         views, said, extra = judge(evidence)
-        predicates = _predicates(evidence, views, said)
+        predicates = _predicates(evidence, views, spec.SUCCESS_DEPTH_m + (BAND.margin if extra else 0.0))
         opinions = {one.camera: said[one.camera].value for one in views}
         if all(predicate.passed for predicate in predicates):
             return self._verdict(Outcome.SUCCESS, 1.0, "inserted", predicates, begin_s, opinions, extra)
@@ -142,7 +142,7 @@ def _advancing(frames: Sequence[Frame]) -> int:
     return sum(1 for i, seq in enumerate(seqs) if i == 0 or seq > seqs[i - 1])
 
 
-def _predicates(evidence: EpisodeEvidence, views: Views, said: Mapping[str, Opinion]) -> tuple[Predicate, ...]:
+def _predicates(evidence: EpisodeEvidence, views: Views, least_m: float) -> tuple[Predicate, ...]:
     """The conditions of success, camera by camera. A blind camera fails `seen_by` only: it measured nothing."""
     out: list[Predicate] = []
     for one in views:
@@ -153,13 +153,12 @@ def _predicates(evidence: EpisodeEvidence, views: Views, said: Mapping[str, Opin
         out.append(at_most(f"beside_hole_{one.camera}", one.lateral_m, spec.LATERAL_TOLERANCE_m, "m"))
         out.append(at_most(f"tilt_{one.camera}", one.tilt_rad, spec.UPRIGHT_rad, "rad"))
         out.append(at_most(f"moving_{one.camera}", one.spread_m, spec.MAX_SPREAD_m, "m"))
-        deep = one.depth_m >= spec.SUCCESS_DEPTH_m and one.depth_m <= spec.DEEPEST_m
+        deep = least_m <= one.depth_m <= spec.DEEPEST_m
         out.append(
             Predicate(
-                name=f"depth_{one.camera}", value=one.depth_m, low=spec.SUCCESS_DEPTH_m, high=spec.DEEPEST_m,
-                passed=deep and said[one.camera] is not Opinion.FAILURE, unit="m",
+                name=f"depth_{one.camera}", value=one.depth_m, low=least_m, high=spec.DEEPEST_m, passed=deep, unit="m"
             )
-        )  # fmt: skip
+        )
     force_N = evidence.measures[FORCE]
     out.append(
         Predicate(name="peak_force", value=force_N, high=spec.MAX_FORCE_N, passed=force_N < spec.MAX_FORCE_N, unit="N")
@@ -184,7 +183,7 @@ def _failure(evidence: EpisodeEvidence, views: Views, failed: set[str]) -> str:
     if best.depth_m > spec.INSIDE_m and best.lateral_m > spec.LATERAL_TOLERANCE_m:
         return "wrong_hole"
     if best.stands and best.depth_m > spec.INSIDE_m:
-        if min((one.depth_m for one in views if one.depth_m is not None), default=0.0) >= spec.SUCCESS_DEPTH_m:
+        if not any(name.startswith("depth_") for name in failed):
             return "hidden"
         return "near_miss" if best.depth_m >= spec.NEAR_MISS_m else "shallow"
     return "at_the_rim" if told.lateral_m < spec.RIM_m and best.depth_m > -spec.RIM_m else "beside_hole"

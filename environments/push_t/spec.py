@@ -18,6 +18,8 @@ SUCCESS_COVERAGE = 0.95
 """Smallest coverage (share of the goal's area under the T, as gym-pusht defines it) on every judged frame."""
 GUARD_BAND = (0.945, 0.955)
 """A coverage between these is too near to the threshold for one look: the episode is UNSURE and more frames are taken."""
+SETTLE_MARGIN = 0.0003
+"""What the settled coverage must have beyond the threshold: more than the largest error measured (0.0002, n 1200)."""
 EXTRA_FRAMES = 5
 """Frames that settle an unsure look, in which the T is also found again where it was hidden for a moment."""
 LIVE_COVERAGE = 0.955

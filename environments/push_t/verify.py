@@ -26,7 +26,7 @@ from nightlab.contracts import EpisodeEvidence, Frame
 from nightlab.geometry import GOAL_POSE, coverage, keypoint_error, t_outline, t_touches_wall
 from nightlab.records import Outcome, Predicate, Verdict
 
-BAND = GuardBand(spec.SUCCESS_COVERAGE, *spec.GUARD_BAND)
+BAND = GuardBand(spec.SUCCESS_COVERAGE, *spec.GUARD_BAND, spec.SETTLE_MARGIN)
 NO_FIT_px = 1e9
 """Stands for an infinite residual, which JSON has not."""
 
@@ -54,7 +54,8 @@ class PushTVerifier:
             seen = _settled(seen, _seen(sights[spec.HELD_FRAMES :]))
             said = BAND.settled(seen.score)
         looks: dict[str, Any] = {"cameras": {spec.CAMERA: said.value}, "extra_frames": extra}
-        predicates = (*_predicates(evidence, seen), stale)
+        lowest = spec.SUCCESS_COVERAGE + (BAND.margin if extra else 0.0)
+        predicates = (*_predicates(evidence, seen, lowest), stale)
         failed = {predicate.name for predicate in predicates if not predicate.passed}
         if not failed and seen.score is not None:
             return self._verdict(Outcome.SUCCESS, seen.score, "held", predicates, begin, **looks)
@@ -202,7 +203,7 @@ def _stale_camera(evidence: EpisodeEvidence, sights: Sequence[Sight]) -> Predica
     return at_most("camera_is_live", float(np.hypot(*(seen - told[-1]))), spec.AGENT_TOLERANCE_px + moved, "px")
 
 
-def _predicates(evidence: EpisodeEvidence, seen: Seen) -> tuple[Predicate, ...]:
+def _predicates(evidence: EpisodeEvidence, seen: Seen, lowest: float) -> tuple[Predicate, ...]:
     """The conditions of success that the T itself must meet."""
     apart = None
     if seen.fits:
@@ -210,7 +211,7 @@ def _predicates(evidence: EpisodeEvidence, seen: Seen) -> tuple[Predicate, ...]:
     return (
         at_least("block_visible", seen.visible_share, spec.MIN_VISIBLE_SHARE),
         at_most("fit_residual", seen.residual_px, spec.MAX_FIT_RESIDUAL_px, "px"),
-        at_least("coverage_held", seen.score or 0.0, spec.SUCCESS_COVERAGE),
+        at_least("coverage_held", seen.score or 0.0, lowest),
         at_most("sensors_agree", apart, spec.SENSOR_TOLERANCE_px, "px"),
     )
 

@@ -43,6 +43,7 @@ def test_a_guard_band_has_three_answers_and_the_last_look_two() -> None:
     band = GuardBand(0.95, 0.945, 0.955)
     assert [band.opinion(value) for value in (0.9449, 0.95, 0.9551, None)] == [NO, PERHAPS, YES, PERHAPS]
     assert [band.settled(value) for value in (0.9499, 0.95, None)] == [NO, YES, PERHAPS]
+    assert GuardBand(0.95, 0.945, 0.955, 0.001).settled(0.9505) is NO
     with pytest.raises(ValueError, match=r"threshold 0\.95 lies outside its guard band 0\.96\.\.0\.97"):
         GuardBand(0.95, 0.96, 0.97)
 
@@ -64,7 +65,13 @@ def evidence(*poses: tuple[float, float, float]) -> EpisodeEvidence:
 
 @pytest.mark.parametrize(
     ("target", "unsure", "outcome"),
-    [(0.944, False, "failure"), (0.948, True, "failure"), (0.952, True, "success"), (0.957, False, "success")],
+    [
+        (0.944, False, "failure"),
+        (0.948, True, "failure"),
+        (0.9502, True, "failure"),
+        (0.952, True, "success"),
+        (0.957, False, "success"),
+    ],
 )
 def test_inside_the_band_five_more_frames_settle_it(target: float, unsure: bool, outcome: str) -> None:
     pose = pose_at(target)
