@@ -68,7 +68,7 @@ def evidence(*poses: tuple[float, float, float]) -> EpisodeEvidence:
     [
         (0.944, False, "failure"),
         (0.948, True, "failure"),
-        (0.9502, True, "failure"),
+        (0.9501, True, "failure"),
         (0.952, True, "success"),
         (0.957, False, "success"),
     ],
