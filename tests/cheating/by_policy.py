@@ -139,7 +139,7 @@ async def read_the_simulator(house: House, defended: bool) -> Tried:
 
 
 @attack(
-    "policy", "open the station's port and stop the robot", defence="a network of its own, and no sockets but Unix ones",
+    "policy", "open the station's port and read its sensors", defence="a network of its own, and no sockets but Unix ones",
     control=NO_SANDBOX, says=CUT_OFF,
 )  # fmt: skip
 async def open_the_stations_port(house: House, defended: bool) -> Tried:
