@@ -47,6 +47,8 @@ class ScheduleSettings:
     """Silence of a station after which others take over its evaluations."""
     exhausted_n: int = 4
     """Iterations without a proposal in a row after which the search is over."""
+    final_margin: float = 0.08
+    """The final draw begins earlier than its estimated time by this share, so that it is done in time."""
     final_small_n: int = 60
     """Size of the final draw of an incumbent that succeeds in less than half of its episodes."""
     final_least_n: int = 20
@@ -91,7 +93,8 @@ def final_due(state: CampaignState, now_s: float, settings: ScheduleSettings = D
     """True once the time left is just enough for the final draw, or there is nothing left to try."""
     if exhausted(state, settings):
         return True
-    begin_s = state.deadline_wall_s - held_out_s(state, final_n(state, now_s, settings)) - settings.reserve_s
+    takes_s = (1 + settings.final_margin) * held_out_s(state, final_n(state, now_s, settings))
+    begin_s = state.deadline_wall_s - takes_s - settings.reserve_s
     return now_s + 1.0 >= begin_s
 
 
