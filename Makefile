@@ -14,7 +14,8 @@ demo: $(READY)  ## Two simulated stations take Push-T from failing to solved; en
 	$(BIN)/nightlab run push_t --stations 2 --researcher offline --profile nominal --speed 16 --budget 12m --lab lab
 
 test: $(READY)  ## Everything that must hold, in under 10 minutes on 2 cores
-	$(BIN)/python -m pytest -q -m "not slow" tests
+	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile --ignore tests/flows --ignore tests/commands/test_prefect.py tests
+	$(BIN)/python -m pytest -q -m "not slow" tests/flows tests/commands/test_prefect.py  # whole labs and servers: one at a time
 
 test-slow: $(READY)  ## What takes longer: whole campaigns, kill -9 of every process
 	$(BIN)/python -m pytest -q -m slow tests

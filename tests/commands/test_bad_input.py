@@ -28,7 +28,7 @@ def nightlab(*arguments: object) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("run", "push_x"), ("push_x", "push_t", "nightlab run")),
+        (("run", "push_x"), ("push_x", "push_t", "nightlab environment list")),
         (("run", "push_t", "--stations", 0), ("--stations 0", "1 to 64")),
         (("run", "push_t", "--speed", "fast"), ("fast", "max")),
         (("run", "push_t", "--budget", "-3m"), ("-3m", "10m")),

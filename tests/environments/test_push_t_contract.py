@@ -26,10 +26,12 @@ class TestPushT(EnvironmentContract):
 
 
 def test_an_unknown_environment_names_those_that_exist() -> None:
-    with pytest.raises(UsageError, match=r"unknown environment 'push_x'; there are: .*push_t.*\. Try: nightlab environment list"):
+    with pytest.raises(
+        UsageError, match=r"unknown environment 'push_x'; there are: .*push_t.*\. Try: nightlab environment list"
+    ):
         make("push_x")
 
 
 def test_the_registry_loads_nothing_by_itself() -> None:
-    assert names() == ["push_t"]
+    assert names() == ["pin_insertion", "push_t"]
     assert all(":" not in package for package in environments.REGISTRY.values())

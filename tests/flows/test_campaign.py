@@ -88,7 +88,7 @@ def test_history_reads_as_the_story(finished: Finished) -> None:
         ["git", "log", "--all", "--format=%s%n%b"], cwd=finished.path, capture_output=True, text=True, check=True
     ).stdout
     assert "I1" in log
-    assert "Hypothesis: A rehearsed push around the block" in log
+    assert "Hypothesis: A predicted push around the block" in log
     assert "Falsified-if: the score does not rise" in log
 
 
