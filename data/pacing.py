@@ -83,8 +83,11 @@ def chance(state: CampaignState) -> float:
 
 
 def exhausted(state: CampaignState, settings: ScheduleSettings = DEFAULTS) -> bool:
-    """True if the researcher had nothing new to propose several times in a row."""
-    ended = [work.status for work in state.works.values() if work.ended and work.work.kind is WorkKind.SEARCH]
+    """True if the researcher had nothing new to propose several times in a row, and no idea's trial is under way."""
+    searches = [work for work in state.works.values() if work.work.kind is WorkKind.SEARCH]
+    if any(not work.ended and work.work.iteration in state.ideas for work in searches):
+        return False
+    ended = [work.status for work in searches if work.ended]
     latest = ended[-settings.exhausted_n :]
     return len(latest) == settings.exhausted_n and set(latest) == {IterationStatus.NO_CHANGE}
 

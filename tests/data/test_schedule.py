@@ -329,3 +329,17 @@ def test_a_draw_is_futile_one_failure_after_the_last_allowed() -> None:
     held.add(399, Result(outcome=Outcome.FAILURE, score=0, steps=9))
     assert held.futile
     assert not held.open
+
+
+def test_an_exhausted_researcher_does_not_cut_short_the_trial_that_runs() -> None:
+    bench = Bench()
+    bench.baseline()
+    under_way = bench.idea("I1")
+    for number in range(2, 7):
+        nothing = Work(kind=WorkKind.SEARCH, campaign="C1", iteration=f"I{number}", station="robot-2", parent="I0")
+        bench.emit("work_claimed", nothing.iteration, "robot-2", nothing.model_dump(mode="json"))
+        bench.emit("iteration_ended", nothing.iteration, "robot-2", {"status": "no_change"})
+    assert not final_due(bench.state, bench.campaign.now_s)
+    assert stop_trial(bench.state, "I1", bench.campaign.now_s) == ""
+    bench.emit("iteration_ended", under_way.iteration, "robot-1", {"status": "decided"})
+    assert final_due(bench.state, bench.campaign.now_s)
