@@ -274,10 +274,12 @@ class Desk:
         number = 1 + sum(e.data.get("replay_of") == origin for e in notes)
         idea = claimed.idea or (origin if self.idea(origin) is not None else "")
         pool, seeds = self._ran(origin, idea)
+        # It never ran: the seeds of today's trials, or, right after a KEEP, those that the template was measured on.
+        usual = state.search_block or list(state.known(state.baseline, (SeedPool.SEARCH,)))
         work = claimed.model_copy(
             update={
                 "kind": WorkKind.REEVALUATE, "iteration": f"{origin}.r{number}", "station": station, "idea": idea,
-                "pool": pool, "seeds": seeds or tuple(state.search_block[:10]), "draw": 0, "planned_n": 0,
+                "pool": pool, "seeds": seeds or tuple(usual[:10]), "draw": 0, "planned_n": 0,
                 "reason": f"replay of {iteration} from {from_stage}",
             }
         )  # fmt: skip
