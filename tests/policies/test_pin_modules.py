@@ -65,11 +65,12 @@ def test_senses_differ_in_what_they_believe() -> None:
 def test_integrators_in_the_air_and_in_contact() -> None:
     memory, goal = Memory(), np.array([0.001, 0.0, 0.086])
     free, pressed = seen(np.array([0.0, 0.0, 0.04])), seen(np.array([0.0, 0.0, 0.04]), (0.0, 0.0, 9.0))
+    far = seen(np.array([0.01, 0.0, 0.04]))
     quiet, eager = correct_integral.make({}), correct_always.make({})
+    assert quiet.add(goal, free, memory)[0] == 0.0, "whether it is at rest is not yet known"
     assert quiet.add(goal, free, memory)[0] == pytest.approx(0.0001)
-    assert quiet.add(goal + np.array([0.05, 0, 0]), free, memory)[0] == pytest.approx(0.0001), (
-        "motion is not integrated"
-    )
+    assert quiet.add(goal, far, memory)[0] == pytest.approx(0.0001), "motion is not integrated"
+    quiet.add(goal, free, memory)
     assert quiet.add(goal, pressed, memory)[0] == pytest.approx(0.0001), "contact is not integrated"
     assert eager.add(goal, pressed, memory)[0] == pytest.approx(0.0001)
     assert eager.add(goal, pressed, memory)[0] == pytest.approx(0.0002)

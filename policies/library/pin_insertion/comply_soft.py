@@ -17,4 +17,4 @@ class Soft:
 
 def make(params: Params) -> Soft:
     """The module with its knobs set."""
-    return Soft(params.get("soft_N_per_m", 100.0))
+    return Soft(params.get("soft_N_per_m", 60.0))

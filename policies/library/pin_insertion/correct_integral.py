@@ -1,4 +1,4 @@
-"""In free air, integrate what the arm falls short of its goal by, by the encoders; keep the sum in contact."""
+"""In free air, integrate what the arm rests short of its goal, by the encoders; keep the sum in contact."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import numpy as np
 from policies.library.pin_insertion.kit import DT_S, Array, Memory, Params, View
 
 FREE = ("approach", "lift")
-WINDOW_M = 0.003
-"""Larger errors are motion, not stiction: they are not integrated."""
+STILL_M = 0.001
+"""An arm that moves more than this in a control period is on its way: what is missing then is no stiction."""
 LIMIT_M = 0.02
 
 
@@ -21,11 +21,14 @@ class Integral:
 
     def reset(self) -> None:
         self._sum: Array = np.zeros(3)
+        self._last: Array | None = None
 
     def add(self, goal: Array, view: View, memory: Memory) -> Array:
-        error = goal - view.reading.tcp[:3]
-        if memory.phase in FREE and not view.touching and float(np.abs(error).max()) < WINDOW_M:
-            self._sum = np.clip(self._sum + self._share * error, -LIMIT_M, LIMIT_M)
+        here = view.reading.tcp[:3]
+        still = self._last is not None and float(np.abs(here - self._last).max()) < STILL_M
+        self._last = here.copy()
+        if still and memory.phase in FREE and not view.touching:
+            self._sum = np.clip(self._sum + self._share * (goal - here), -LIMIT_M, LIMIT_M)
         return self._sum.copy()
 
 

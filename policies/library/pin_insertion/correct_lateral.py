@@ -1,4 +1,4 @@
-"""Integrate the lateral error at all times, also while the pin slides over the plate; the height only in free air."""
+"""Integrate the lateral error also while the pin slides over the plate; the height only at rest in free air."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import numpy as np
 from policies.library.pin_insertion.kit import DT_S, Array, Memory, Params, View
 
 FREE = ("approach", "lift")
-WINDOW_M = 0.003
-"""Larger errors in free air are motion, not stiction: they are not integrated."""
+STILL_M = 0.001
+"""An arm that moves more than this in a control period is on its way: what is missing then is no stiction."""
 LIMIT_M = 0.02
 
 
@@ -16,21 +16,24 @@ class Lateral:
     """Gain `integral_gain_Hz` in free air, `sliding_gain_Hz` for x and y while searching; nothing once inside."""
 
     def __init__(self, gain_Hz: float, sliding_Hz: float) -> None:
-        self._free, self._sliding = gain_Hz * DT_S, sliding_Hz * DT_S
+        self._free: Array = np.full(3, gain_Hz * DT_S)
+        self._sliding: Array = np.array([sliding_Hz * DT_S, sliding_Hz * DT_S, 0.0])
         self.reset()
 
     def reset(self) -> None:
         self._sum: Array = np.zeros(3)
+        self._last: Array | None = None
 
     def add(self, goal: Array, view: View, memory: Memory) -> Array:
-        error = goal - view.reading.tcp[:3]
-        if memory.phase in FREE and not view.touching and float(np.abs(error).max()) < WINDOW_M:
-            gain: Array = np.full(3, self._free)
+        here = view.reading.tcp[:3]
+        still = self._last is not None and float(np.abs(here - self._last).max()) < STILL_M
+        self._last = here.copy()
+        gain: Array = np.zeros(3)
+        if memory.phase in FREE and not view.touching and still:
+            gain = self._free
         elif memory.phase == "search":
-            gain = np.array([self._sliding, self._sliding, 0.0])
-        else:
-            gain = np.zeros(3)
-        self._sum = np.clip(self._sum + gain * error, -LIMIT_M, LIMIT_M)
+            gain = self._sliding
+        self._sum = np.clip(self._sum + gain * (goal - here), -LIMIT_M, LIMIT_M)
         return self._sum.copy()
 
 
