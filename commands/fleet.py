@@ -60,7 +60,7 @@ async def run(
     from prefect.workers.process import ProcessWorker
 
     from commands.deployments import ensure, wait_for_api
-    from commands.flow_runs import drain, settle
+    from commands.flow_runs import drain, see_cancelled, settle
     from commands.lab_state import write_whole
 
     stop = asyncio.Event()
@@ -75,6 +75,7 @@ async def run(
         for pool in pools:
             worker = ProcessWorker(work_pool_name=pool, name=f"fleet {pool}", create_pool_if_not_found=False)
             group.start_soon(worker.start)
+        group.start_soon(see_cancelled)
         if ready_file is not None:
             write_whole(ready_file, f"{os.getpid()}\n")
         print(f"fleet serves {', '.join(pools)}", flush=True)

@@ -1,19 +1,30 @@
-"""Flow runs as a group: cancel all and wait (`drain`), and settle those whose process is gone (`settle`)."""
+"""Flow runs as a group: cancel all and wait (`drain`), see that the cancelled end, settle those without a process."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
+import os
+import signal
 from collections.abc import Iterable
 from pathlib import Path
+from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed
 
 STARTED = (StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)
 """States of flow runs that have, or are about to have, a process."""
+
+SIGNALS = {2: signal.SIGTERM, 4: signal.SIGTERM, 6: signal.SIGKILL}
+"""What a run gets that is still being cancelled at the n-th look of `see_cancelled`."""
+
+log = logging.getLogger("nightlab.fleet")
 
 
 async def drain(*, grace_s: float = 20.0) -> int:
@@ -74,6 +85,35 @@ async def settle(*, resume: bool) -> tuple[int, int]:
             changes.append(_set(client, run, state))
         await asyncio.gather(*changes)
     return resumed, ended
+
+
+async def see_cancelled(*, every_s: float = 5.0) -> None:
+    """Make sure that what is being cancelled ends; runs as long as the fleet.
+
+    A worker hears of a cancellation through one event on a websocket. If that event is lost, the run would stay
+    Cancelling for ever. So a run that is still Cancelling at a second look gets SIGTERM from here, at the fourth again,
+    at the sixth SIGKILL (its lease lapses and the station homes by itself); without a process it is Cancelled.
+
+    Args:
+        every_s: Time between two looks, wall seconds.
+    """
+    looks: dict[UUID, int] = {}
+    async with get_client() as client:
+        while True:
+            await asyncio.sleep(every_s)
+            try:
+                runs = await runs_in(client, [StateType.CANCELLING])
+                looks = {run.id: looks.get(run.id, 0) + 1 for run in runs}
+                for run in runs:
+                    look = looks[run.id]
+                    if look > 1 and not _alive(run):
+                        await _set(client, run, Cancelled(message="cancelled; its process has ended"))
+                    elif number := SIGNALS.get(look):
+                        log.warning("flow run %s is still being cancelled: %s", run.name, number.name)
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(int(run.infrastructure_pid or ""), number)
+            except (httpx.HTTPError, PrefectException) as error:
+                log.warning("cannot look after cancelled flow runs: %s", error)
 
 
 async def runs_in(client: PrefectClient, states: Iterable[StateType]) -> list[FlowRun]:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -171,6 +172,33 @@ def test_cancelling_runs_the_flows_finally(prefect_lab: Path, tmp_path: Path) ->
     assert asyncio.run(drain(grace_s=30.0)) == 0
     assert (tmp_path / "out.finally").exists(), "a cancelled flow releases its robot"
     assert state_of(run) == "Cancelled"
+
+
+def test_a_cancellation_that_the_worker_missed_still_ends_the_run(prefect_lab: Path) -> None:
+    from prefect.states import Cancelling, Running
+
+    async def begin(client: Any) -> UUID:
+        """A flow run of a process that no worker knows."""
+        flow = await client.create_flow_from_name("orphan")
+        async with httpx.AsyncClient(timeout=30.0, trust_env=False) as http:
+            answer = await http.post(f"{os.environ['PREFECT_API_URL']}/flow_runs/", json={"flow_id": str(flow)})
+        return UUID(answer.json()["id"])
+
+    run = with_client(begin)
+    process = subprocess.Popen(["sleep", "120"], env={**os.environ, "PREFECT__FLOW_RUN_ID": str(run)})
+
+    async def cancel(client: Any) -> None:
+        await client.update_flow_run(run, infrastructure_pid=str(process.pid))
+        await client.set_flow_run_state(run, Running(), force=True)
+        await client.set_flow_run_state(run, Cancelling())
+
+    try:
+        with_client(cancel)
+        assert process.wait(30) == -signal.SIGTERM, "the fleet ends it"
+        until(lambda: state_of(run) == "Cancelled", "a run without a process is Cancelled", 30.0)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_killed_flow_is_crashed_at_once(prefect_lab: Path, tmp_path: Path) -> None:
