@@ -9,6 +9,8 @@ from typing import Any, cast
 
 import typer
 
+from commands.benchmark import VERBS as BENCHMARKS
+
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("commands.run:run", "Run a campaign to its end, or continue one."),
     "up": ("commands.up:up", "Start the lab and print the Prefect UI's address."),
@@ -48,6 +50,7 @@ GROUPS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
             "build": ("commands.environment_build:build", "Let a researcher author reset and verify on copies."),
         },
     ),
+    "benchmark": ("Measure nightlab itself on this host.", BENCHMARKS),
 }
 """Verb → its line of help and its own verbs, in the same form as `COMMANDS`."""
 
