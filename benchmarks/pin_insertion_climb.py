@@ -4,6 +4,9 @@ No station, sandbox or verifier: episodes run in process by the rules of `benchm
 the arms costs `--reset` station seconds (measured with `nightlab reset-check`).
 
     python -m benchmarks.pin_insertion_climb --campaigns 3 --budget 3600 --speed 8
+
+`--pool N` folds the seeds of all campaigns onto N fixed ones on four benches, and `--remember FILE` keeps what was played:
+many campaigns for the price of the recipes they meet. Pairs stay pairs, but rates are those of the pool.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from typing import Any, Final
 from agents.literature import Literature
 from agents.offline import OfflineResearcher
 from agents.recipe import read_recipe
-from benchmarks.pin_insertion_ladder import Bench, Episode, make_policy
+from benchmarks.pin_insertion_memory import Memory
 from data.synthetic import Costs, SyntheticCampaign
 from nightlab import cards
 from nightlab.records import CampaignSpec, Outcome, Proposal, ProposalContext, ProposalStatus, Work
@@ -34,14 +37,12 @@ EVIDENCE_S: Final = 4.0
 class PinCampaign(SyntheticCampaign):
     """The offline researcher edits real workspaces; episodes run in process by the station's rules."""
 
-    def prepare(self, folder: Path) -> None:
-        """Where workspaces lie; makes the template's."""
-        self.folder = folder
+    def prepare(self, folder: Path, memory: Memory) -> None:
+        """Where workspaces lie, and what was played before; makes the template's workspace."""
+        self.folder, self.memory = folder, memory
         self.offline = OfflineResearcher(seed=derive(self.spec.seed, "researcher"))
         self.literature = Literature.of(ENVIRONMENT)
         self.goal = cards.card(ENVIRONMENT).goal
-        self.benches: dict[str, Bench] = {}
-        self.played: dict[tuple[str, str, int], Episode] = {}
         shutil.copytree(cards.template(ENVIRONMENT), folder / "I0", ignore=shutil.ignore_patterns("__pycache__"))
         recipe = read_recipe(folder / "I0")
         self.recipes["I0"] = (dict(recipe.modules), dict(recipe.params))
@@ -72,23 +73,18 @@ class PinCampaign(SyntheticCampaign):
 
     def play(self, idea: str, seed: int, station: str) -> tuple[Outcome, float, int, str]:
         """One real episode; its steps are given at the 10 Hz that the simulated clock counts in."""
-        if station not in self.benches:
-            number = int(station.rpartition("-")[2])
-            self.benches[station] = Bench(self.spec.profile, 1000 * self.spec.seed + number)
-        key = json.dumps(self.recipes[idea], sort_keys=True), station, seed
-        if key not in self.played:
-            self.played[key] = self.benches[station].run(make_policy(*self.recipes[idea]), seed)
-        episode = self.played[key]
+        station_seed = 1000 * self.spec.seed + int(station.rpartition("-")[2])
+        episode = self.memory.play(self.recipes[idea], self.spec.profile, station_seed, seed)
         outcome = Outcome.SUCCESS if episode.success else Outcome.FAILURE
         return outcome, episode.score, round(episode.steps / 2), episode.word
 
 
-def campaign(spec: CampaignSpec, reset_s: float) -> PinCampaign:
+def campaign(spec: CampaignSpec, reset_s: float, memory: Memory) -> PinCampaign:
     """Run one campaign; `reset_s` in station seconds."""
     costs = Costs(reset_s=reset_s / (spec.speed or 100.0), gap_s=EVIDENCE_S / (spec.speed or 100.0))
     with tempfile.TemporaryDirectory() as folder:
         made = PinCampaign(spec, seed=spec.seed, costs=costs)
-        made.prepare(Path(folder))
+        made.prepare(Path(folder), memory)
         made.run()
     return made
 
@@ -138,14 +134,18 @@ def main() -> None:
     parser.add_argument("--stations", type=int, default=2)
     parser.add_argument("--reset", type=float, default=25.0, help="station seconds of a reset by the arms")
     parser.add_argument("--ideas", action="store_true", help="print every idea")
+    parser.add_argument("--pool", type=int, default=0, help="fold all seeds onto so many; 0: every seed its own")
+    parser.add_argument("--remember", type=Path, help="file of episodes played before")
+    parser.add_argument("--target", type=float, default=0.95)
     asked = parser.parse_args()
+    memory = Memory(asked.pool, asked.remember)
     for seed in range(asked.first, asked.first + asked.campaigns):
         spec = CampaignSpec(
             campaign="C1", environment=ENVIRONMENT, budget_s=asked.budget, speed=asked.speed, profile=asked.profile,
-            stations=asked.stations, seed=seed,
+            stations=asked.stations, seed=seed, target=asked.target,
         )  # fmt: skip
         begin_s = time.monotonic()
-        made = campaign(spec, asked.reset)
+        made = campaign(spec, asked.reset, memory)
         print(json.dumps({**line(made), "cpu_s": round(time.monotonic() - begin_s)}), flush=True)
         if asked.ideas:
             show(made)

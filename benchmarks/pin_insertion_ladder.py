@@ -90,10 +90,10 @@ class Bench:
         target = world.hold_action()
         tips: deque[float] = deque(maxlen=LIVE_PERIODS)
         spent, end, steps, peak_N = 0.0, "max_steps", 0, 0.0
+        seen = world.observe()
         for _ in range(MAX_STEPS):
-            observation = world.observe()
             begin = time.perf_counter()
-            actions = policy.act(observation)
+            actions = policy.act(seen)
             spent += time.perf_counter() - begin
             if actions is None:
                 end = "done"

@@ -2,10 +2,14 @@
 
 By default through the whole house: served stations, safety filter, reset, sandboxed policy and verifier, as
 `nightlab evaluate` does it. `--in-process` plays the ladder's rules instead: same physics and policy, ground truth as
-the judge, no pacing.
+the judge, no pacing, so that a busy machine cannot make an action late.
 
     python -m benchmarks.reference_policies pin_insertion --n 200 --json
     python -m benchmarks.reference_policies push_t --n 200 --in-process --json
+
+Printed: n, successes, success, wilson_low, wilson_high, unscored, failures, steps_median; where forces count
+peak_force_max_N, the largest of all episodes. Served runs add late_share (of all actions) and, where a reset takes time,
+reset_mean_s and reset_attempts_most.
 """
 
 from __future__ import annotations
@@ -15,24 +19,30 @@ import asyncio
 import importlib
 import json
 import shutil
+import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from commands.evaluate import evaluate_policy, summary
 from data.statistics import wilson
-from nightlab.records import CampaignSpec
+from nightlab.records import CampaignSpec, EpisodeRecord
+from policies.library.recipe import read_params
 
 REFERENCE: Final = Path(__file__).with_name("reference")
 FIRST_SEED: Final = 7_000_000
 """Seeds of these measurements begin here: no lab draws them, and no module was tuned on them."""
+PEAK_FORCE: Final = "peak_force"
+"""Predicate of a verdict that holds the largest force of an episode, N."""
 
 
 def served(environment: str, n: int, profile: str, speed: float, stations: int, station_seed: int) -> dict[str, Any]:
     """`n` episodes through stations, sandbox and verifier."""
     spec = CampaignSpec(environment=environment, profile=profile, stations=stations, speed=speed)
+    told = _progress(n)
     with tempfile.TemporaryDirectory(prefix="nightlab-reference-") as room:
         code, checkpoint = Path(room, "code"), Path(room, "checkpoint")
         code.mkdir()
@@ -42,32 +52,74 @@ def served(environment: str, n: int, profile: str, speed: float, stations: int, 
         (checkpoint / "config.json").write_text('{"learned": false}\n')
         seeds = tuple(range(FIRST_SEED, FIRST_SEED + n))
         records = asyncio.run(
-            evaluate_policy(spec, code, checkpoint, seeds, idea="reference", station_seed=station_seed)
-        )
+            evaluate_policy(
+                spec, code, checkpoint, seeds, idea="reference", station_seed=station_seed,
+                on_episode=lambda line: told(str(line["outcome"])),
+            )
+        )  # fmt: skip
+    return {**summary(records), **figures(records)}
+
+
+def figures(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
+    """Steps, forces, late actions and resets of served episodes."""
     steps = sorted(record.steps for record in records)
-    return {**summary(records), "steps_median": steps[len(steps) // 2]}
+    found: dict[str, Any] = {
+        "steps_median": steps[len(steps) // 2],
+        "late_share": sum(record.late for record in records) / max(1, sum(steps)),
+    }
+    forces = [p.value for record in records for p in record.verdict.predicates if p.name == PEAK_FORCE]
+    if forces:
+        found["peak_force_max_N"] = round(max(forces), 2)
+    resets_s = [record.reset.duration_s for record in records]
+    if max(resets_s) > 0:
+        found["reset_mean_s"] = round(sum(resets_s) / len(resets_s), 2)
+        found["reset_attempts_most"] = max(record.reset.attempts for record in records)
+    return found
 
 
 def in_process(environment: str, n: int, profile: str, stations: int, station_seed: int) -> dict[str, Any]:
-    """`n` episodes by the rules of the environment's ladder."""
+    """`n` episodes by the rules of the environment's ladder, dealt to the stations in turn."""
     ladder = importlib.import_module(f"benchmarks.{environment}_ladder")
     reference = importlib.import_module(f"benchmarks.reference.{environment}.policy")
     modules = {slot: module.__name__.rpartition(".")[2] for slot, module in reference.MODULES.items()}
     with tempfile.TemporaryDirectory() as checkpoint:
         _knobs(environment, Path(checkpoint))
-        from policies.library.recipe import read_params
-
         params = read_params(Path(checkpoint))
-    seeds = range(FIRST_SEED, FIRST_SEED + n)
-    episodes = ladder.run_many(modules, params, seeds, profile, range(station_seed, station_seed + stations))
+    told, episodes = _progress(n), []
+    benches = range(station_seed, station_seed + stations)
+    for first in range(0, n, BLOCK):
+        seeds = range(FIRST_SEED + first, FIRST_SEED + min(first + BLOCK, n))
+        for episode in ladder.run_many(modules, params, seeds, profile, benches):
+            told("success" if episode.success else getattr(episode, "word", "failure"))
+            episodes.append(episode)
     successes = sum(episode.success for episode in episodes)
     low, high = wilson(successes, n)
-    told: dict[str, Any] = {"n": n, "successes": successes, "wilson_low": low, "wilson_high": high, "unscored": 0}
-    told["failures"] = dict(Counter(episode.word for episode in episodes if getattr(episode, "word", "")))
-    told["steps_median"] = sorted(episode.steps for episode in episodes)[n // 2]
+    found: dict[str, Any] = {"n": n, "successes": successes, "wilson_low": low, "wilson_high": high, "unscored": 0}
+    found["failures"] = dict(Counter(episode.word for episode in episodes if getattr(episode, "word", "")))
+    found["steps_median"] = sorted(episode.steps for episode in episodes)[n // 2]
     if hasattr(episodes[0], "peak_N"):
-        told["peak_max_N"] = max(episode.peak_N for episode in episodes)
-    return told
+        found["peak_force_max_N"] = round(max(episode.peak_N for episode in episodes), 2)
+    return found
+
+
+BLOCK: Final = 20
+"""Episodes between two words of progress in process; a multiple of any sensible number of stations."""
+
+
+def _progress(n: int) -> Callable[[str], None]:
+    """Counts episodes on standard error, one line in place where that is a terminal, else every twentieth."""
+    counts: Counter[str] = Counter()
+
+    def tell(outcome: str) -> None:
+        counts[outcome] += 1
+        done = counts.total()
+        line = f"{done} of {n}: {', '.join(f'{count} {word}' for word, count in counts.most_common(4))}"
+        if sys.stderr.isatty():
+            print(f"\r{line}", end="" if done < n else "\n", file=sys.stderr, flush=True)
+        elif done % BLOCK == 0 or done == n:
+            print(line, file=sys.stderr, flush=True)
+
+    return tell
 
 
 def _knobs(environment: str, checkpoint: Path) -> None:
@@ -82,12 +134,14 @@ def main() -> None:
     parser.add_argument("environment", choices=known)
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--profile", default="nominal")
-    parser.add_argument("--speed", type=float, default=8.0)
+    parser.add_argument("--speed", type=float, default=6.0)
     parser.add_argument("--stations", type=int, default=2)
     parser.add_argument("--station-seed", type=int, default=300)
     parser.add_argument("--in-process", action="store_true")
     parser.add_argument("--json", action="store_true", dest="as_json")
     asked = parser.parse_args()
+    if asked.n < 1 or asked.stations < 1:
+        parser.error("--n and --stations need at least 1")
     begin_s = time.perf_counter()
     if asked.in_process:
         told = in_process(asked.environment, asked.n, asked.profile, asked.stations, asked.station_seed)
@@ -101,9 +155,10 @@ def main() -> None:
     if asked.as_json:
         print(json.dumps(told))
         return
+    forces = f", no force above {told['peak_force_max_N']:.1f} N" if "peak_force_max_N" in told else ""
     print(
         f"{asked.environment} on {asked.profile}: {told['successes']} of {told['n']} succeed ({100 * told['success']:.1f} %), "
-        f"95 % Wilson {told['wilson_low']:.3f} to {told['wilson_high']:.3f}, {told['unscored']} unscored"
+        f"95 % Wilson {told['wilson_low']:.3f} to {told['wilson_high']:.3f}, {told['unscored']} unscored{forces}"
     )
 
 

@@ -1,6 +1,7 @@
 """The module library of pin insertion: what the catalogue promises, and that the way from failing to good exists."""
 
 import importlib
+import itertools
 import re
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 import yaml
 
 from benchmarks.pin_insertion_ladder import BASELINE, run_many
+from benchmarks.pin_insertion_rungs import rungs
+from benchmarks.reference.pin_insertion import policy as reference
 from policies.library.pin_insertion.pipeline import SLOTS
 
 LIBRARY = Path("policies/library/pin_insertion")
@@ -69,6 +72,15 @@ def test_pin_template_starts_from_the_baseline() -> None:
     text = Path("research/pin_insertion/policy.py").read_text()
     for slot, module in BASELINE.items():
         assert f'"{slot}": {module}' in text
+
+
+def test_the_ladder_leads_from_the_template_to_the_reference_policy() -> None:
+    steps = [recipe for _, recipe in rungs()]
+    assert steps[0] == (BASELINE, {})
+    named = {slot: module.__name__.rpartition(".")[2] for slot, module in reference.MODULES.items()}
+    knobs = yaml.safe_load(Path("benchmarks/reference/pin_insertion/params.yaml").read_text())
+    assert steps[-1] == (named, knobs)
+    assert all(one != other for one, other in itertools.pairwise(steps))
 
 
 def test_pin_baseline_never_succeeds() -> None:

@@ -73,8 +73,11 @@ class Pipeline:
         if spec is not None:
             channels = {channel.key: channel for channel in spec.actions}
             low, high = spec.limits.action_low, spec.limits.action_high
-            self._low = {key: np.asarray(low.get(key, channel.low)) for key, channel in channels.items()}
-            self._high = {key: np.asarray(high.get(key, channel.high)) for key, channel in channels.items()}
+            for key, channel in channels.items():
+                self._low[key] = np.broadcast_to(np.asarray(low.get(key, channel.low), dtype=np.float64), channel.shape)
+                self._high[key] = np.broadcast_to(
+                    np.asarray(high.get(key, channel.high), dtype=np.float64), channel.shape
+                )
         self._begin(seed)
 
     def _begin(self, seed: int) -> None:
@@ -221,8 +224,8 @@ class Pipeline:
     def _bounded(self, key: str, value: Array) -> Array:
         if key not in self._low:
             return value
-        low, high = (np.broadcast_to(bound, value.shape) for bound in (self._low[key], self._high[key]))
-        return np.clip(value, low, high)
+        bounded: Array = np.minimum(np.maximum(value, self._low[key]), self._high[key])
+        return bounded
 
 
 def read(observation: Mapping[str, Array]) -> Reading:
