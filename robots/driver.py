@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nightlab.contracts import Values
 from nightlab.errors import StationError
-from nightlab.records import StationSpec
+from nightlab.records import CameraSpec, StationSpec
 
 PrimitiveName = Literal["move_to_pose", "home", "grasp", "release", "apply_force"]
 
@@ -62,6 +62,27 @@ class Driver(Protocol):
     def clear(self) -> None:
         """After an e-stop: allow motion again, from where the robot is."""
         ...
+
+    # A driver may have `close() -> None`: the server is stopping; the robot holds or rests, ports are freed.
+
+
+class Camera(Protocol):
+    """One camera of a cell, see `CAMERAS` in robots/drivers/__init__.py. Used by the controller's thread alone."""
+
+    def spec(self) -> CameraSpec: ...
+    def render(self, size_px: int | None = None) -> NDArray[np.uint8]:
+        """The newest frame, uint8 [height, width, 3] RGB; `size_px`: scaled to a square, for films.
+
+        Raises:
+            StationError: unplugged, or no fresh frame: never a stale one.
+        """
+        ...
+
+    def render_depth(self) -> NDArray[np.float32] | None:
+        """Depth of the look that `render` gave last, float32 [height, width] metres; None: it has none."""
+        ...
+
+    def close(self) -> None: ...
 
 
 class Simulator(Protocol):

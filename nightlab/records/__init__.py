@@ -20,6 +20,18 @@ from nightlab.records.campaign import (
     WorkKind,
 )
 from nightlab.records.card import DatasetColumn, EnvironmentCard, FailureKind
+from nightlab.records.cell import (
+    CameraConfig,
+    CellConfig,
+    EstopConfig,
+    GpioHook,
+    GripperCap,
+    JointLimits,
+    KeyboardHook,
+    SafetyConfig,
+    TlsConfig,
+    WorkspaceBox,
+)
 from nightlab.records.episode import EpisodeKey, EpisodeRecord, Predicate, ResetReport, Verdict
 from nightlab.records.idea import (
     Checkpoint,
@@ -36,8 +48,10 @@ from nightlab.records.idea import (
 from nightlab.records.station import CameraSpec, Channel, Compute, LimitsSpec, StationSpec, StepFlags
 
 __all__ = [
+    "CameraConfig",
     "CameraSpec",
     "CampaignSpec",
+    "CellConfig",
     "Channel",
     "Checkpoint",
     "Clock",
@@ -48,13 +62,18 @@ __all__ = [
     "EpisodeEnd",
     "EpisodeKey",
     "EpisodeRecord",
+    "EstopConfig",
     "Event",
     "EventKind",
     "FailureKind",
+    "GpioHook",
+    "GripperCap",
     "Idea",
     "IdeaSummary",
     "IterationStatus",
+    "JointLimits",
     "Judgement",
+    "KeyboardHook",
     "LabConfig",
     "LimitsSpec",
     "Outcome",
@@ -66,13 +85,16 @@ __all__ = [
     "Rate",
     "Record",
     "ResetReport",
+    "SafetyConfig",
     "SeedPool",
     "StationConfig",
     "StationPlace",
     "StationSpec",
     "StepFlags",
+    "TlsConfig",
     "Usage",
     "Verdict",
     "Work",
     "WorkKind",
+    "WorkspaceBox",
 ]  # fmt: skip

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, ValidationError
 
 from nightlab.contracts import Values, World
-from nightlab.errors import StationError
-from nightlab.records import StationSpec
+from nightlab.errors import StationError, UsageError
+from nightlab.records import CellConfig, StationSpec
+from nightlab.records.base import Record
+from robots.cell_config import why
 from robots.driver import Primitive, unsupported
 from robots.drivers.push_t import push_t_primitive
 from robots.drivers.yam_bimanual import yam_primitive
@@ -23,6 +27,35 @@ PRIMITIVES: Mapping[str, Callable[[World, Primitive], Iterator[Values]]] = {
 }
 JOINT_KEYS = ("agent", "joint", "q_", "left_q", "right_q")
 """How the keys of joint positions and speeds begin."""
+
+
+class SimulatedConfig(Record):
+    """The `config` section of `station.yaml` for driver `simulated`."""
+
+    world: str = "push_t"
+    profile: str = "nominal"
+    speed: float = Field(default=1.0, ge=0, le=1000)
+    """Station seconds per wall second; 0 = max."""
+    station_seed: int = 0
+
+
+def make(config: Mapping[str, Any], cell: CellConfig) -> SimulatedDriver:
+    """The driver of `station.yaml`.
+
+    Raises:
+        UsageError: unknown world, profile or setting.
+    """
+    from robots.profiles import load_profile
+    from robots.worlds import make_world
+
+    try:
+        asked = SimulatedConfig.model_validate(config)
+    except ValidationError as error:
+        raise UsageError(f"driver 'simulated' of {cell.station}: {why(error)}") from error
+    return SimulatedDriver(
+        lambda profile, seed: make_world(asked.world, load_profile(profile, asked.world), seed),
+        cell.station, asked.profile, asked.station_seed, asked.speed,
+    )  # fmt: skip
 
 
 class SimulatedDriver:
