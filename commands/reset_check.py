@@ -15,38 +15,22 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from commands.reset_record import CheckedReset, ResetRecord, Subject, version_of
 from nightlab.errors import NightlabError, StationError, UsageError
-from nightlab.records import ResetReport, StationPlace
+from nightlab.records import StationPlace
 
 ASKED_N = 20_000
 """Starts sampled from other seeds, whose distribution the achieved ones are compared with."""
 FAULTS = 3
 """Station faults in a row after which the check gives up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One reset that was checked."""
-
-    seed: int
-    report: ResetReport
-    truth: Mapping[str, float]
-    left: str
-    """What the rehearsal before it did; empty: a fresh scene."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """All resets, and what went wrong besides."""
-
-    checks: list[Check] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
+TTL_s = 30.0
+"""Silence after which a station takes its lease back: a busy computer may keep the checker waiting."""
 
 
 def reset_check(
@@ -56,6 +40,9 @@ def reset_check(
     seed: Annotated[int, typer.Option(help="First start seed, and seed of the stations")] = 0,
     stations: Annotated[int, typer.Option(help="Simulated stations side by side")] = 2,
     speed: Annotated[str, typer.Option(help="Times real time, or max")] = "max",
+    record: Annotated[
+        Path | None, typer.Option(help="File that keeps each reset; started again, the rest is done")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
 ) -> None:
     """Measure an environment's reset."""
@@ -68,46 +55,52 @@ def reset_check(
     if n < 1:
         raise UsageError(f"--n {n}: at least one reset is needed. Try: --n 200")
     begin_s = time.monotonic()
-    say = (lambda _: None) if as_json else typer.echo
-    tally = asyncio.run(
-        check(environment, profile, n, seed=seed, stations=check_stations(stations), speed=read_speed(speed), say=say)
+    seeds = range(seed, seed + n)
+    kept = ResetRecord(record, Subject(environment, profile, version_of(environment)))
+    asyncio.run(
+        check(
+            kept,
+            seeds,
+            station_seed=seed,
+            stations=check_stations(stations),
+            speed=read_speed(speed),
+            say=partial(typer.echo, err=as_json),  # one JSON object on stdout, the progress beside it
+        )
     )
     facts = {"environment": environment, "profile": profile, "seed": seed, "stations": stations}
-    result = {**facts, **figures(environment, tally), "wall_s": round(time.monotonic() - begin_s, 1)}
+    result = {**facts, **figures(environment, kept.of(seeds)), "wall_s": round(time.monotonic() - begin_s, 1)}
     typer.echo(json.dumps(result) if as_json else sentence(result))
 
 
 async def check(
-    environment: str,
-    profile: str,
-    n: int,
+    record: ResetRecord,
+    seeds: Sequence[int],
     *,
-    seed: int = 0,
+    station_seed: int = 0,
     stations: int = 2,
     speed: float = 0.0,
     say: Callable[[str], object] = print,
-) -> Tally:
-    """Reset `n` times on fresh stations; every station does its share of the seeds."""
+) -> None:
+    """Reset to each of the seeds that `record` lacks, on fresh stations; every station does its share of them."""
     from commands.evaluate import spawn_stations, wait_ready
     from environments import world
 
+    shares = [share for share in (record.missing(seeds[number::stations]) for number in range(stations)) if share]
+    if not shares:
+        return
+    subject = record.subject
     room = Path(tempfile.mkdtemp(prefix="nightlab-reset-"))
     room.chmod(0o700)
-    tally = Tally()
     processes: list[asyncio.subprocess.Process] = []
     try:
-        names = [f"robot-{number}" for number in range(1, stations + 1)]
-        waiting = await spawn_stations(room, names, world(environment), profile, speed, seed, processes)
+        names = [f"robot-{number}" for number in range(1, len(shares) + 1)]
+        bench = world(subject.environment)
+        waiting = await spawn_stations(room, names, bench, subject.profile, speed, station_seed, processes)
         await wait_ready(waiting, processes, room)
-        shares = [range(seed + number, seed + n, stations) for number in range(stations)]
         places = [StationPlace.model_validate_json((room / f"{name}.json").read_text()) for name in names]
         await asyncio.gather(
-            *(
-                _one_station(environment, profile, place, share, tally, say)
-                for place, share in zip(places, shares, strict=True)
-            )
+            *(_one_station(place, share, record, say) for place, share in zip(places, shares, strict=True))
         )
-        return tally
     finally:
         for process in processes:
             if process.returncode is None:
@@ -117,36 +110,53 @@ async def check(
 
 
 async def _one_station(
-    name: str, profile: str, place: StationPlace, seeds: Sequence[int], tally: Tally, say: Callable[[str], object]
+    place: StationPlace, seeds: Sequence[int], record: ResetRecord, say: Callable[[str], object]
 ) -> None:
     from environments import make
     from robots.admin import AdminClient
     from robots.client import StationClient
 
-    environment, rehearse = make(name), rehearsal(name)
+    subject = record.subject
+    environment, rehearse = make(subject.environment), rehearsal(subject.environment)
     station = await StationClient.connect(place.address)
     assert place.admin_socket is not None
     admin = await AdminClient.connect(Path(place.admin_socket))
     left, in_a_row = "", 0
     try:
-        lease = await station.lease("reset-check", environment.limits)
+        lease = await station.lease("reset-check", environment.limits, TTL_s)
         for seed in seeds:
+            done = CheckedReset(
+                environment=subject.environment,
+                profile=subject.profile,
+                version=subject.version,
+                station_seed=place.station_seed,
+                seed=seed,
+                left=left,
+            )
+            kept = False
             try:
                 report = await environment.reset(station, lease, seed, admin=admin)
-                tally.checks.append(Check(seed, report, await admin.truth(), left))
-                say(_line(place.station, seed, report, left))
+                done = done.model_copy(update={"report": report, "truth": dict(await admin.truth())})
+                record.add(done)
+                kept = True
+                say(_line(place.station, done))
                 if report.success:
                     left = await rehearse(environment, station, lease, admin, seed) if rehearse else ""
                 else:
                     left = "laid anew"
-                    await admin.configure(profile, place.station_seed)
+                    await admin.configure(subject.profile, place.station_seed)
                 in_a_row = 0
             except StationError as error:
-                tally.faults.append(f"{place.station}, seed {seed}: {error}")
+                done = done.model_copy(update={"fault": f"{place.station}, seed {seed}: {error}"})
+                if not kept:  # a fault of the rehearsal spoils no reset; the next one begins with a fresh scene
+                    record.add(done)
+                say(_line(place.station, done))
                 in_a_row += 1
                 if in_a_row >= FAULTS:
                     raise
-                await admin.configure(profile, place.station_seed)
+                await lease.release()
+                await admin.configure(subject.profile, place.station_seed)
+                lease = await station.lease("reset-check", environment.limits, TTL_s)
                 left = "laid anew"
     finally:
         for part in (admin, station):
@@ -184,28 +194,28 @@ def asked_starts(environment: str, n: int = ASKED_N) -> dict[str, list[float]]:
     return columns
 
 
-def figures(environment: str, tally: Tally) -> dict[str, Any]:
+def figures(environment: str, checks: Sequence[CheckedReset]) -> dict[str, Any]:
     """What `--json` prints. Distances in the environment's own unit; durations in station seconds."""
     from scipy.stats import ks_2samp
 
     from data.statistics import wilson
 
-    checks = tally.checks
-    done = [one for one in checks if one.report.success]
-    n = len(checks) + len(tally.faults)
+    ended = [(one, one.report) for one in checks if one.report is not None]
+    done = [(one, report) for one, report in ended if report.success]
+    n = len(checks)
     low, high = wilson(len(done), n)
     asked = asked_starts(environment)
-    by_sensors = {key: [one.report.achieved[key] for one in done] for key in asked}
-    by_truth = {key: [one.truth[key] for one in done if key in one.truth] for key in asked}
-    durations = sorted(one.report.duration_s for one in done)
-    distances = [one.report.distance for one in done]
+    by_sensors = {key: [report.achieved[key] for _, report in done] for key in asked}
+    by_truth = {key: [one.truth[key] for one, _ in done if key in one.truth] for key in asked}
+    durations = sorted(report.duration_s for _, report in done)
+    distances = [report.distance for _, report in done]
     return {
         "n": n,
         "successes": len(done),
         "success": round(len(done) / n, 4) if n else None,
         "wilson_low": round(low, 4),
         "wilson_high": round(high, 4),
-        "attempts": {str(key): count for key, count in sorted(Counter(one.report.attempts for one in done).items())},
+        "attempts": {str(key): count for key, count in sorted(Counter(report.attempts for _, report in done).items())},
         "ks_D": {key: _rounded(ks_2samp(values, asked[key]).statistic) for key, values in by_sensors.items() if values},
         "ks_D_true": {
             key: _rounded(ks_2samp(values, asked[key]).statistic) for key, values in by_truth.items() if values
@@ -214,13 +224,13 @@ def figures(environment: str, tally: Tally) -> dict[str, Any]:
         "duration_p95_s": _rounded(durations[math.ceil(0.95 * len(durations)) - 1]) if durations else None,
         "distance_mean": _rounded(sum(distances) / len(distances), 5) if distances else None,
         "distance_max": _rounded(max(distances), 5) if distances else None,
-        "simulator_shortcut": any(one.report.simulator_shortcut for one in checks),
-        "done": dict(sum((Counter(one.report.counts) for one in checks), Counter())),
+        "simulator_shortcut": any(report.simulator_shortcut for _, report in ended),
+        "done": dict(sum((Counter(report.counts) for _, report in ended), Counter())),
         "found_after": dict(Counter(one.left or "fresh scene" for one in checks)),
         "gave_up": [
-            f"seed {one.seed} after {one.left}: {one.report.reason}" for one in checks if not one.report.success
+            f"seed {one.seed} after {one.left}: {report.reason}" for one, report in ended if not report.success
         ],
-        "faults": tally.faults,
+        "faults": [one.fault for one in checks if one.fault],
     }
 
 
@@ -228,10 +238,15 @@ def _rounded(value: float, digits: int = 4) -> float:
     return round(float(value), digits)
 
 
-def _line(station: str, seed: int, report: ResetReport, left: str) -> str:
+def _line(station: str, done: CheckedReset) -> str:
+    left, report = done.left or "fresh scene", done.report
+    if done.fault or report is None:
+        return f"{station} FAULT seed {done.seed} after {left}: {done.fault}"
     state = "ok  " if report.success else "FAIL"
     why = f"  {report.reason}" if report.reason else ""
-    return f"{station} {state} seed {seed}: {report.attempts} attempts, {report.duration_s:.1f} s, after {left or '-'}{why}"
+    return (
+        f"{station} {state} seed {done.seed}: {report.attempts} attempts, {report.duration_s:.1f} s, after {left}{why}"
+    )
 
 
 def sentence(result: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from nightlab.contracts import ControlSession, Environment, Lease, SimulatorAdmi
 from nightlab.errors import SkillError
 from nightlab.skills.motion import Hands, Skill, glide, move, pause, touch
 from nightlab.skills.pin import raised
+from nightlab.skills.steady import steady
 
 Array = NDArray[np.float64]
 
@@ -32,7 +33,7 @@ async def rehearse(environment: Environment, station: Station, lease: Lease, adm
     """Drive one episode of the kind that `seed` draws, with its evidence routine; returns the kind."""
     draw = random.Random(seed)
     kind = draw.choices([name for name, _ in KINDS], [share for _, share in KINDS])[0]
-    async with station.control(lease, f"rehearse-{kind}") as session:
+    async with steady(station, lease, f"rehearse-{kind}") as session:
         seen = await session.hold()
         hands = Hands.of(seen.values, seen.executed)
         if kind != "nothing":

@@ -31,6 +31,7 @@ from nightlab.records import ResetReport
 from nightlab.skills.motion import Hands, holds
 from nightlab.skills.pin import carry, look, pin_of, yaw_of
 from nightlab.skills.run import perform
+from nightlab.skills.steady import steady
 
 Array = NDArray[np.float64]
 
@@ -98,11 +99,11 @@ class Resetter:
         return ResetDone(report, self._jpeg, self._kept())
 
     async def _attempt(self, asked: dict[str, float], seed: int) -> None:
-        async with self._station.control(self._lease, "reset") as session:
+        async with steady(self._station, self._lease, "reset") as session:
             await self._fetch(session)
         if self._admin is not None:
             await self._admin.teleport({"hole": asked["hole"]}, seed)
-        async with self._station.control(self._lease, "reset") as session:
+        async with steady(self._station, self._lease, "reset") as session:
             hands = await _begin(session)
             if self._admin is None:  # a real station has a target of its own
                 asked["hole"] = float(hands.seen["target_hole"][0])
@@ -136,7 +137,7 @@ class Resetter:
 
     async def _measure(self, asked: dict[str, float]) -> tuple[dict[str, float], str]:
         """The achieved start by the sensors, and why it does not count; empty: the cameras agree that it does."""
-        async with self._station.control(self._lease, "reset") as session:
+        async with steady(self._station, self._lease, "reset") as session:
             hands = await _begin(session)
             await perform(session, look(hands, LOOK_TICKS), hands)
             await session.hold()
