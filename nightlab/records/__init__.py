@@ -45,7 +45,7 @@ from nightlab.records.idea import (
     Rate,
     Usage,
 )
-from nightlab.records.station import CameraSpec, Channel, Compute, LimitsSpec, StationSpec, StepFlags
+from nightlab.records.station import CameraSpec, Channel, Compute, Intrinsics, LimitsSpec, StationSpec, StepFlags
 
 __all__ = [
     "CameraConfig",
@@ -70,6 +70,7 @@ __all__ = [
     "GripperCap",
     "Idea",
     "IdeaSummary",
+    "Intrinsics",
     "IterationStatus",
     "JointLimits",
     "Judgement",

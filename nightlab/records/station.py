@@ -18,6 +18,18 @@ class Channel(Record):
     description: str = ""
 
 
+class Intrinsics(Record):
+    """A pinhole camera's own numbers, of the picture as it is delivered."""
+
+    fx_px: float
+    fy_px: float
+    cx_px: float
+    cy_px: float
+    model: str = ""
+    """Name of the distortion model; empty: none."""
+    coefficients: tuple[float, ...] = ()
+
+
 class CameraSpec(Record):
     """One camera."""
 
@@ -27,6 +39,10 @@ class CameraSpec(Record):
     channels: int = 3
     depth: bool = False
     description: str = ""
+    serial: str = ""
+    """Serial number of the device; empty: unknown, or simulated."""
+    intrinsics: Intrinsics | None = None
+    """Of the colour picture, and of the depth aligned to it; None: not known."""
 
 
 class LimitsSpec(Record):

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nightlab.errors import StationError, UsageError
+from nightlab.testing.camera import CameraContract
+from robots.drivers.realsense import RealSenseCamera, RealSenseOptions, open_camera
+from robots.drivers.realsense_source import DeviceSource
+from tests.robots import realsense_fake
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return realsense_fake.record(tmp_path_factory.mktemp("realsense") / "bench.db3")
+
+
+class TestRecording(CameraContract):
+    """A recording, played by the same pipeline as a camera, keeps the contract."""
+
+    @pytest.fixture(autouse=True)
+    def _recording(self, recording: Path) -> None:
+        self.path = recording
+
+    def open(self) -> AbstractContextManager[RealSenseCamera]:
+        return self._open()
+
+    @contextmanager
+    def _open(self) -> Iterator[RealSenseCamera]:
+        camera = open_camera("top", {"recording": str(self.path), "loop": True})
+        try:
+            yield camera
+        finally:
+            camera.close()
+
+    def silence(self, camera: RealSenseCamera) -> bool:
+        camera._source.stop()
+        return True
+
+    def test_the_pictures_are_those_recorded(self) -> None:
+        with self._open() as camera:
+            rgb, depth_m = camera.render(), camera.render_depth()
+            assert depth_m is not None
+            assert tuple(rgb[10, 10, 1:]) == (100, 50), "colour as recorded"
+            assert 0.500 <= depth_m[24, 16] < 0.601, "metres"
+            assert depth_m[24, 56] == 0, "nothing measured there"
+            spec = camera.spec()
+            assert spec.serial == realsense_fake.SERIAL
+            assert spec.intrinsics is not None
+            lens = spec.intrinsics
+            assert (lens.fx_px, lens.cx_px, lens.cy_px) == (60.0, 31.5, 24.25)
+            assert camera.age_s < 5
+
+
+class TestSoftwareDevice(CameraContract):
+    """A software device, opened sensor by sensor, keeps the contract, stale pictures included."""
+
+    def open(self) -> AbstractContextManager[RealSenseCamera]:
+        return self._open()
+
+    @contextmanager
+    def _open(self, max_resets: int = 0) -> Iterator[RealSenseCamera]:
+        self.fake = realsense_fake.SoftwareRealSense()
+        self.fake.run()
+        camera = RealSenseCamera(
+            "top",
+            RealSenseOptions(max_resets=max_resets),
+            DeviceSource(self.fake.device, self.fake.sensors, self.fake.reset),
+        )
+        try:
+            yield camera
+        finally:
+            camera.close()
+            self.fake.close()
+
+    def silence(self, camera: RealSenseCamera) -> bool:
+        self.fake.silent.set()
+        return True
+
+    def test_a_silent_device_is_reset_and_comes_back(self) -> None:
+        with self._open(max_resets=1) as camera:
+            before = camera.render().copy()
+            self.fake.silent.set()
+            for _ in range(1000):
+                if camera.resets and not np.array_equal(self._try(camera, before), before):
+                    break
+                self.fake._closing.wait(0.02)
+            assert self.fake.resets == camera.resets == 1, "one hardware reset"
+            assert not np.array_equal(camera.render(), before), "and its pictures go on"
+
+    @staticmethod
+    def _try(camera: RealSenseCamera, before: Any) -> Any:
+        try:
+            return camera.render()
+        except StationError:
+            return before
+
+
+def test_an_absent_camera_is_one_line_with_the_fix(tmp_path: Path) -> None:
+    for config, says in (
+        ({}, "no RealSense is connected.*rs-enumerate-devices"),
+        ({"serial": "42"}, "no RealSense 42 is connected; connected: none"),
+        ({"recording": str(tmp_path / "none.db3")}, "no recording .*none.db3; record one: rs-record"),
+    ):
+        with pytest.raises(StationError, match=says) as caught:
+            open_camera("top", config)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UsageError, match=r"seral: Extra inputs.*Its settings are: serial"):
+        open_camera("top", {"seral": "1"})
