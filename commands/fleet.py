@@ -25,6 +25,7 @@ from commands.environment import PROJECT
 from commands.flow_process import WARM_SOCKET
 from commands.pools import CAMPAIGN_FLOWS, CAMPAIGN_POOL, STATION_FLOWS
 from nightlab.errors import NightlabError
+from nightlab.heartbeat import beating
 from nightlab.processes import spawn_async, stop_async
 
 GRACE_S = 20.0
@@ -40,6 +41,8 @@ async def run(
     campaign_flows: Sequence[str] = CAMPAIGN_FLOWS,
     warm_socket: Path | None = None,
     ready_file: Path | None = None,
+    heartbeat_file: Path | None = None,
+    hearts: Path | None = None,
     resume: bool = False,
     api_timeout_s: float = 60.0,
 ) -> None:
@@ -51,6 +54,8 @@ async def run(
         campaign_flows: Dotted paths of the flows on the pool `campaign`; default: nightlab's.
         warm_socket: Where the warm process answers, which makes flow runs start in a second; None = they start cold.
         ready_file: Written once pools, deployments and workers are up.
+        heartbeat_file: Touched every second while this process makes progress.
+        hearts: Folder with the heartbeats of flow runs and trials; those that fall silent are killed.
         resume: Schedule interrupted roots again, rather than marking them Crashed.
         api_timeout_s: How long to wait for the Prefect server.
     """
@@ -61,6 +66,7 @@ async def run(
 
     from commands.deployments import ensure, wait_for_api
     from commands.flow_runs import drain, see_cancelled, settle
+    from commands.hearts import see_silent
     from commands.lab_state import write_whole
 
     stop = asyncio.Event()
@@ -76,6 +82,9 @@ async def run(
             worker = ProcessWorker(work_pool_name=pool, name=f"fleet {pool}", create_pool_if_not_found=False)
             group.start_soon(worker.start)
         group.start_soon(see_cancelled)
+        group.start_soon(beating, heartbeat_file)
+        if hearts is not None:
+            group.start_soon(see_silent, hearts)
         if ready_file is not None:
             write_whole(ready_file, f"{os.getpid()}\n")
         print(f"fleet serves {', '.join(pools)}", flush=True)
@@ -110,6 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--station-flows", default="", help="comma-separated dotted paths instead of nightlab's own")
     parser.add_argument("--campaign-flows", default="", help="the same for the pool `campaign`")
     parser.add_argument("--ready-file", type=Path)
+    parser.add_argument("--heartbeat-file", type=Path)
     asked = parser.parse_args(arguments)
     robots, station_flows, campaign_flows = (
         [name for name in text.split(",") if name] for text in (asked.robots, asked.station_flows, asked.campaign_flows)
@@ -117,6 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     from commands.environment import adopt, service_environment
     from data.lab import Lab
+    from tasks.heart import hearts_dir
 
     api_url = asked.api_url or os.environ.get("PREFECT_API_URL", "")
     if not api_url:
@@ -130,7 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
             run(
                 robots, station_flows=station_flows or STATION_FLOWS, campaign_flows=campaign_flows or CAMPAIGN_FLOWS,
                 warm_socket=None if asked.cold else lab.socket("warm.sock"), ready_file=asked.ready_file,
-                resume=asked.resume,
+                heartbeat_file=asked.heartbeat_file, hearts=hearts_dir(lab), resume=asked.resume,
             )
         )  # fmt: skip
     except NightlabError as error:

@@ -17,6 +17,8 @@ import sys
 PR_SET_PDEATHSIG = 1
 WARM_SOCKET = "NIGHTLAB_WARM_SOCKET"
 """Environment variable with the path of the warm process's socket; empty = start cold."""
+WARM_S = 10.0
+"""Wall seconds that the warm process may take to fork."""
 PASSED_ON = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -44,7 +46,12 @@ def run_warm(path: str) -> int | None:
         for number in PASSED_ON:
             signal.signal(number, lambda name, _: connection.send(bytes([name])))
         with connection.makefile("r") as answers:
-            answer = json.loads(answers.readline() or '{"cold": true}')
+            connection.settimeout(WARM_S)
+            try:
+                answer = json.loads(answers.readline() or '{"cold": true}')
+            except TimeoutError:  # it hangs: once it wakes it finds this connection closed and forks nothing for long
+                answer = {"cold": True}
+            connection.settimeout(None)
             if answer.get("cold"):
                 for number in PASSED_ON:
                     signal.signal(number, signal.SIG_DFL)

@@ -9,6 +9,7 @@ on another version.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import socket
 import sys
@@ -20,6 +21,7 @@ from typing import Any
 
 from commands.prefect_database import seed
 from nightlab.errors import ServiceError
+from nightlab.heartbeat import beating
 
 PINS = {"prefect": ("3.8.8", "3.8.8"), "fastapi": ("0.139", "0.151"), "sqlalchemy": ("2.0", "2.1")}
 """First and last-but-not-included version of each package that the server was measured on (prefect: exactly)."""
@@ -82,13 +84,14 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(home: Path, port: int, *, ready_file: Path | None = None) -> None:
+def serve(home: Path, port: int, *, ready_file: Path | None = None, heartbeat_file: Path | None = None) -> None:
     """Run the server until SIGTERM. Blocks.
 
     Args:
         home: Prefect's home: database, result storage, profiles.
         port: TCP port on 127.0.0.1.
         ready_file: Written with the API's URL once the server answers.
+        heartbeat_file: Touched every second while the event loop turns.
     """
     check_versions()
     listener = bind("127.0.0.1", port)
@@ -119,9 +122,11 @@ def serve(home: Path, port: int, *, ready_file: Path | None = None) -> None:
     server = uvicorn.Server(config)
     if ready_file is not None:
         startup = server.startup
+        hearts: list[asyncio.Task[None]] = []
 
         async def announce(sockets: list[socket.socket] | None = None) -> None:
             await startup(sockets)
+            hearts.append(asyncio.create_task(beating(heartbeat_file)))
             partial = ready_file.with_suffix(".partial")
             partial.write_text(f"{url}/api\n")
             partial.rename(ready_file)
@@ -137,9 +142,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--home", type=Path, required=True, help="Prefect's home, <lab>/prefect")
     parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1; 0 = a free one")
     parser.add_argument("--ready-file", type=Path, help="written with the API's URL once the server answers")
+    parser.add_argument("--heartbeat-file", type=Path, help="touched every second while the server makes progress")
     asked = parser.parse_args(arguments)
     try:
-        serve(asked.home, asked.port, ready_file=asked.ready_file)
+        serve(asked.home, asked.port, ready_file=asked.ready_file, heartbeat_file=asked.heartbeat_file)
     except ServiceError as error:
         print(error, file=sys.stderr)
         return 2

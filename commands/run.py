@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from data.lab import Lab
 
+CAMPAIGN_STARTS = 20
+"""How often one `nightlab run` starts its campaign's flow when that dies; each time it goes on from the ledger."""
 STALL_S = 180.0
 """Without any event for so long (and no flow run alive) the campaign is given up."""
 
@@ -201,6 +203,7 @@ async def _campaign(lab: Lab, spec: CampaignSpec, ui_url: str, console: Console)
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)
+    restarts = CAMPAIGN_STARTS - 1
     with LiveView(lab.ledger_path, spec.campaign, spec, ui_url, console) as view:
         checked_s = time.monotonic()
         while not stop.is_set():
@@ -209,15 +212,23 @@ async def _campaign(lab: Lab, spec: CampaignSpec, ui_url: str, console: Console)
                 return spec
             if time.monotonic() - checked_s > 5.0:
                 checked_s = time.monotonic()
-                await _still_running(run_id, lab)
+                if await _ended(run_id, lab):
+                    if not restarts:
+                        raise ServiceError(
+                            f"the campaign's flow run ended {CAMPAIGN_STARTS} times before its end. See run/logs/fleet.log "
+                            "of the lab; nothing is lost: run the same command again to continue"
+                        )
+                    restarts -= 1
+                    console.print("the campaign's flow run ended before its end; starting it again")
+                    run_id = await start_run("campaign/campaign", {"spec": spec.model_dump(mode="json")})
             await asyncio.sleep(0.25)
     raise LabError(
         f"stopped by a signal; nothing is lost. Continue with the same command, or see: nightlab status --lab {lab.path}"
     )
 
 
-async def _still_running(run_id: Any, lab: Lab) -> None:
-    """Raise if the campaign's flow run ended without an end in the ledger, or somebody shut the lab down."""
+async def _ended(run_id: Any, lab: Lab) -> bool:
+    """Whether the campaign's flow run died without an end in the ledger; raises if somebody ended it or the lab."""
     from commands.lab_state import read_state
     from commands.prefect_api import run_state
 
@@ -230,12 +241,15 @@ async def _still_running(run_id: Any, lab: Lab) -> None:
                 f"the lab {lab.path} was shut down while its campaign ran; nothing is lost: run the same command again "
                 "to continue"
             ) from None
-        return  # the supervisor restarts the server
-    if state.final and unfinished(lab) is not None:
+        return False  # the supervisor restarts the server
+    if not state.final or unfinished(lab) is None:
+        return False
+    if state.type == "CANCELLED":
         raise ServiceError(
             f"the campaign's flow run ended {state.name}: {state.message}. See run/logs/fleet.log of the lab; "
             "nothing is lost: run the same command again to continue"
         )
+    return True
 
 
 def state_api_url(lab: Lab) -> str:

@@ -27,6 +27,10 @@ class Service:
     """Started once all others are ready, and not waited for."""
     station: str = ""
     """The station that it serves, whose ready file holds its StationPlace."""
+    heartbeat_file: Path | None = None
+    """Touched every second by the process while it makes progress; None = only its death is noticed."""
+    silence_s: float = 15.0
+    """Silence after which a process that was ready counts as hung and is killed, wall seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +67,14 @@ def plan(lab: Lab, config: LabConfig) -> Plan:
         _python(lab, "verifier", "environments.verifier_process", "--socket", lab.verifier_socket),
         Service(
             name="recorder",
-            argv=lambda _: [sys.executable, "-m", "data.recorder", "--lab", str(lab.path)],
+            argv=lambda _: [
+                *(sys.executable, "-m", "data.recorder", "--lab", str(lab.path)),
+                *("--heartbeat-file", str(heartbeat_file(lab, "recorder"))),
+            ],
             grace_s=20.0,
             late=True,
+            heartbeat_file=heartbeat_file(lab, "recorder"),
+            silence_s=60.0,  # it works at the lowest priority
         ),
     ]
     return Plan(services=tuple(services), api_url=f"{url}/api", ui_url=url, places=places, robots=robots)
@@ -76,10 +85,18 @@ def ready_file(lab: Lab, name: str) -> Path:
     return lab.run_dir / f"{name}.ready"
 
 
+def heartbeat_file(lab: Lab, name: str) -> Path:
+    """Whose modification time says that the process `name` makes progress."""
+    return lab.run_dir / f"{name}.beat"
+
+
 def _python(lab: Lab, name: str, module: str, *arguments: object, grace_s: float = 5.0, station: str = "") -> Service:
-    ready = ready_file(lab, name)
+    ready, beat = ready_file(lab, name), heartbeat_file(lab, name)
     argv = [sys.executable, "-m", module, *map(str, arguments), "--ready-file", str(ready)]
-    return Service(name=name, argv=lambda _: argv, ready_file=ready, grace_s=grace_s, station=station)
+    argv += ["--heartbeat-file", str(beat)]
+    return Service(
+        name=name, argv=lambda _: argv, ready_file=ready, grace_s=grace_s, station=station, heartbeat_file=beat
+    )
 
 
 def _fleet(lab: Lab, robots: tuple[str, ...]) -> Service:
@@ -89,6 +106,7 @@ def _fleet(lab: Lab, robots: tuple[str, ...]) -> Service:
         argv=lambda restarts: [*service.argv(restarts), *(["--resume"] if restarts else [])],
         ready_file=service.ready_file,
         grace_s=30.0,
+        heartbeat_file=service.heartbeat_file,
     )
 
 

@@ -1,4 +1,4 @@
-"""The supervisor: one process per lab that starts all others, restarts what dies, and leaves nothing behind.
+"""The supervisor: one process per lab that starts all others, restarts what dies or hangs, and leaves nothing behind.
 
 `python -m commands.supervisor --lab PATH`. Children die with it (the kernel sees to that). SIGTERM stops them in order:
 the fleet first, so that flow runs can release their robots; then stations, verifier, recorder and keeper; Prefect last.
@@ -24,6 +24,7 @@ from commands.lab_state import LabState, Phase, ProcessState, write_state
 from commands.services import Plan, Service, plan
 from data.lab import Lab
 from nightlab.errors import LabError, NightlabError
+from nightlab.heartbeat import Silence, beat
 from nightlab.processes import kill_group, spawn_async, start_time
 from nightlab.records import LabConfig, StationPlace
 
@@ -31,6 +32,10 @@ LOG_LIMIT_BYTES = 4_000_000
 BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Wait before the nth restart; from the start again once a process has been up for `STEADY_S`."""
 STEADY_S = 60.0
+LOOK_S = 1.0
+"""How often a process's heartbeat is looked at."""
+START_S = 180.0
+"""Silence that a process which is not ready yet may keep; a new lab's Prefect server makes its database."""
 START_ATTEMPTS = 3
 """How often a process may die before it was ever ready, until the start is given up."""
 
@@ -102,9 +107,13 @@ class Supervisor:
         while not self._stop.is_set():
             begin_s = time.monotonic()
             process = await self._start(service, restarts)
-            announced = asyncio.create_task(self._await_ready(service, process))
+            helpers = [
+                asyncio.create_task(self._await_ready(service, process)),
+                asyncio.create_task(self._watch(service, process)),
+            ]
             code = await process.wait()
-            announced.cancel()
+            for helper in helpers:
+                helper.cancel()
             kill_group(process.pid)
             if self._stop.is_set():
                 return
@@ -122,6 +131,8 @@ class Supervisor:
     async def _start(self, service: Service, restarts: int) -> asyncio.subprocess.Process:
         if service.ready_file is not None:
             service.ready_file.unlink(missing_ok=True)
+        if service.heartbeat_file is not None:
+            beat(service.heartbeat_file)  # so that it is there, also should the disk be full later
         with self._open_log(service) as log:
             process = await spawn_async(
                 service.argv(restarts), cwd=PROJECT, env=self.environment, stdout=log, stderr=asyncio.subprocess.STDOUT
@@ -142,6 +153,20 @@ class Supervisor:
         self._note(service, ready=True)
         self._ready[service.name].set()
         _say(f"{service.name} is ready (pid {process.pid})")
+
+    async def _watch(self, service: Service, process: asyncio.subprocess.Process) -> None:
+        """Kill the process once its heartbeat has been silent for too long: `_keep` then starts it again."""
+        if service.heartbeat_file is None:
+            return
+        silence = Silence(service.heartbeat_file, process.pid)
+        while True:
+            await asyncio.sleep(LOOK_S)
+            silent_s = silence.look()
+            patience_s = service.silence_s if silence.seen else START_S
+            if silent_s > patience_s and not self._stop.is_set():
+                _say(f"{service.name} (pid {process.pid}) has made no progress for {silent_s:.0f} s; killed")
+                kill_group(process.pid)
+                return
 
     def _give_up(self, error: str) -> None:
         self.error = error

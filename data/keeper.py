@@ -34,6 +34,7 @@ from data.lab_git import LabGit
 from data.spool import Spool
 from nightlab.errors import LabError, NightlabError, UsageError
 from nightlab.framing import FramingError, read_frame, write_frame
+from nightlab.heartbeat import beating
 from nightlab.records import (
     CampaignSpec,
     Checkpoint,
@@ -304,7 +305,7 @@ async def answer(keeper: Keeper, request: Any) -> dict[str, Any]:
         return {"error": f"the keeper cannot write: {error}. Check the disk: nightlab doctor", "kind": "LabError"}
 
 
-async def run(lab: Lab, ready_file: Path | None) -> None:
+async def run(lab: Lab, ready_file: Path | None, heartbeat_file: Path | None = None) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
@@ -335,6 +336,7 @@ async def run(lab: Lab, ready_file: Path | None) -> None:
     if ready_file is not None:
         ready = {"pid": os.getpid(), "socket": str(lab.keeper_socket), "adopted": adopted}
         episodes.write_atomic(ready_file, json.dumps(ready).encode(), sync=False)
+    heart = asyncio.create_task(beating(heartbeat_file))
     took_s = time.monotonic() - begin_s
     print(f"keeper: serving {lab.path} after {took_s:.2f} s; {adopted} episodes adopted", file=sys.stderr, flush=True)
     async with server:
@@ -343,6 +345,7 @@ async def run(lab: Lab, ready_file: Path | None) -> None:
         for writer in list(clients):
             writer.close()
     await keeper.stop()
+    heart.cancel()
     lab.keeper_socket.unlink(missing_ok=True)
 
 
@@ -351,9 +354,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="The single writer of a lab.")
     parser.add_argument("--lab", type=Path, required=True)
     parser.add_argument("--ready-file", type=Path)
+    parser.add_argument("--heartbeat-file", type=Path, help="touched every second while the keeper makes progress")
     options = parser.parse_args()
     try:
-        asyncio.run(run(Lab.open(options.lab), options.ready_file))
+        asyncio.run(run(Lab.open(options.lab), options.ready_file, options.heartbeat_file))
     except NightlabError as error:
         print(f"keeper: {error}", file=sys.stderr, flush=True)
         return 2

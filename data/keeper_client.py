@@ -95,12 +95,13 @@ class KeeperClient:
         Raises:
             ServiceError: nobody answered. NightlabError: what the keeper answered.
         """
-        deadline_s, pause_s = time.monotonic() + self.retry_s, 0.02
+        failing_s, pause_s = 0.0, 0.02  # since when nobody answers
         while True:
             try:
                 return _result(await self._once({"call": call, "with": parameters}))
             except _BROKEN as error:
-                if time.monotonic() > deadline_s:
+                failing_s = failing_s or time.monotonic()
+                if time.monotonic() > failing_s + self.retry_s:
                     raise _gone(self.socket_path, self.retry_s, error) from error
                 await asyncio.sleep(pause_s)
                 pause_s = min(0.5, 2 * pause_s)
@@ -267,7 +268,7 @@ class SyncKeeperClient:
 
     def call(self, call: str, **parameters: Any) -> Any:
         """As `KeeperClient.call`."""
-        deadline_s, pause_s = time.monotonic() + self.retry_s, 0.02
+        failing_s, pause_s = 0.0, 0.02  # since when nobody answers
         while True:
             try:
                 if self._socket is None:
@@ -277,7 +278,8 @@ class SyncKeeperClient:
                 reply = recv(self._socket)
             except _BROKEN as error:
                 self.close()
-                if time.monotonic() > deadline_s:
+                failing_s = failing_s or time.monotonic()
+                if time.monotonic() > failing_s + self.retry_s:
                     raise _gone(self.socket_path, self.retry_s, error) from error
                 time.sleep(pause_s)
                 pause_s = min(0.5, 2 * pause_s)

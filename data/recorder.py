@@ -33,6 +33,7 @@ from data.shard import VIDEO_PATH, write_dataset
 from data.spool import Spool
 from data.versions import Versions
 from nightlab.errors import LabError, NightlabError, ServiceError
+from nightlab.heartbeat import beat_in_thread
 from nightlab.records import EpisodeRecord, Outcome
 
 WAIT_S = 10.0
@@ -316,11 +317,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Turns spooled episodes into datasets.")
     parser.add_argument("--lab", type=Path, required=True)
     parser.add_argument("--ready-file", type=Path)
+    parser.add_argument("--heartbeat-file", type=Path, help="touched every second while the recorder is not stopped")
     options = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.nice(19)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    beat_in_thread(options.heartbeat_file)
     try:
         run(Lab.open(options.lab), options.ready_file)
     except NightlabError as error:

@@ -26,6 +26,7 @@ from environments.manifest import check
 from nightlab.contracts import Verifier
 from nightlab.errors import NightlabError, ServiceError, TamperError, UsageError
 from nightlab.framing import FramingError, read_frame, write_frame
+from nightlab.heartbeat import beating
 
 
 class VerifierServer:
@@ -81,7 +82,7 @@ class VerifierServer:
             writer.close()
 
 
-async def run(socket_path: Path, ready_file: Path) -> None:
+async def run(socket_path: Path, ready_file: Path, heartbeat_file: Path | None = None) -> None:
     """Serve until SIGTERM or SIGINT. Raises ServiceError if another process answers on the socket."""
     server = VerifierServer()
     _free(socket_path)
@@ -97,7 +98,9 @@ async def run(socket_path: Path, ready_file: Path) -> None:
     partial = ready_file.with_name(ready_file.name + ".part")
     partial.write_text(json.dumps(ready), encoding="utf-8")
     partial.replace(ready_file)
+    heart = asyncio.create_task(beating(heartbeat_file))
     await stop.wait()
+    heart.cancel()
     listening.close()
     socket_path.unlink(missing_ok=True)
 
@@ -121,12 +124,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m environments.verifier_process", description=__doc__)
     parser.add_argument("--socket", type=Path, required=True, help="Unix socket to answer on")
     parser.add_argument("--ready-file", type=Path, required=True, help="JSON written when it serves")
+    parser.add_argument("--heartbeat-file", type=Path, help="touched every second while it makes progress")
     options = parser.parse_args(arguments)
     import cv2
 
     cv2.setNumThreads(1)
     try:
-        asyncio.run(run(options.socket, options.ready_file))
+        asyncio.run(run(options.socket, options.ready_file, options.heartbeat_file))
     except (NightlabError, OSError) as error:
         print(f"nightlab: verifier: {error}", file=sys.stderr)
         return 2

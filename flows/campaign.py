@@ -6,13 +6,19 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, cast
 
+import httpx
 from prefect import flow, get_run_logger
 from prefect.artifacts import acreate_markdown_artifact, acreate_progress_artifact, aupdate_progress_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import State, StateType
 from prefect.deployments import run_deployment
+from prefect.exceptions import PrefectException
 
 from data.campaign_state import CampaignState
 from nightlab.records import CampaignSpec
 from tasks.context import LabContext
+from tasks.heart import heart, hearts_dir
 from tasks.integrity import pinned
 
 if TYPE_CHECKING:
@@ -21,7 +27,11 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 RESTARTS = 5
-"""How often a station flow that crashed is started again."""
+"""How often in a row a station flow that crashed without having brought anything is started again."""
+LIVE = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING)
+"""States of a station flow that is, or will be, at work."""
+LOST_S = 2.0
+"""Pause before the server is asked again about a station flow, wall seconds."""
 
 
 @flow(name="campaign", flow_run_name="{spec.environment} campaign", persist_result=False)
@@ -39,7 +49,8 @@ async def campaign(spec: CampaignSpec) -> dict[str, Any]:
     )
     watcher = asyncio.create_task(_watch(lab, name, progress))
     try:
-        await asyncio.gather(*(_serve(name, f"robot-{number}") for number in range(1, spec.stations + 1)))
+        async with heart(hearts_dir(lab.lab), "campaign"):
+            await asyncio.gather(*(_serve(lab, name, f"robot-{number}") for number in range(1, spec.stations + 1)))
     finally:
         watcher.cancel()
     state = lab.state(name)
@@ -51,19 +62,47 @@ async def campaign(spec: CampaignSpec) -> dict[str, Any]:
     return {"campaign": name, "incumbent": state.incumbent, "solved": state.solved, "reason": state.stop_reason()}
 
 
-async def _serve(campaign: str, robot: str) -> None:
-    """Run the robot's station flow in its own pool, again if it crashes: what it had finished is in the ledger."""
-    for _ in range(RESTARTS):
-        started = run_deployment(
-            f"station/{robot}", parameters={"campaign": campaign, "station": robot}, timeout=None, poll_interval=1
-        )
-        run = await cast("Awaitable[FlowRun]", started)
-        if run.state is not None and run.state.is_completed():
+async def _serve(lab: LabContext, campaign: str, robot: str) -> None:
+    """Run the robot's station flow in its own pool, again if it crashes: what it had finished is in the ledger.
+
+    A station flow that is alive already (the campaign's own process died, or the server was away) is waited for.
+    """
+    left = RESTARTS
+    while left:
+        seq = lab.ledger.last_seq()
+        try:
+            state = await _station(campaign, robot)
+        except (httpx.HTTPError, PrefectException) as error:
+            get_run_logger().warning("cannot follow the station flow of %s: %s", robot, error)
+            await asyncio.sleep(LOST_S)
+            continue
+        if state is None or state.is_completed() or state.is_cancelled():
             return
-        if run.state is not None and run.state.is_cancelled():
-            return
-        get_run_logger().warning("station flow of %s ended %s; starting it again", robot, run.state)
+        news = lab.ledger.events(campaign=campaign, since=seq)
+        fruitful = any(event.station == robot and event.kind in ("episode", "iteration_ended") for event in news)
+        left = RESTARTS if fruitful else left - 1
+        get_run_logger().warning("station flow of %s ended %s; starting it again", robot, state)
         await asyncio.sleep(1.0)
+
+
+async def _station(campaign: str, robot: str) -> State | None:
+    """Start the robot's station flow, or find it alive, and return the state in which it ended."""
+    name = f"{robot} {campaign}"
+    async with get_client() as client:
+        wanted = FlowRunFilter(
+            name=FlowRunFilterName(any_=[name]), state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(LIVE)))
+        )
+        for found in await client.read_flow_runs(flow_run_filter=wanted, limit=1):
+            while not (found.state is not None and found.state.is_final()):
+                await asyncio.sleep(1.0)
+                found = await client.read_flow_run(found.id)
+            return found.state
+    started = run_deployment(
+        f"station/{robot}", parameters={"campaign": campaign, "station": robot}, flow_run_name=name, timeout=None,
+        poll_interval=1,
+    )  # fmt: skip
+    run = await cast("Awaitable[FlowRun]", started)
+    return run.state
 
 
 async def _watch(lab: LabContext, campaign: str, artifact: Any) -> None:

@@ -11,6 +11,7 @@ from prefect import flow, get_run_logger
 from flows.iteration import iteration
 from nightlab.records import IterationStatus, Work, WorkKind
 from tasks.context import LabContext
+from tasks.heart import heart, hearts_dir
 
 FRUITLESS = (IterationStatus.NO_CHANGE, IterationStatus.CRASHED, IterationStatus.REJECTED, IterationStatus.INVALID)
 """Ends that brought no result: several in a row slow the station's asking down."""
@@ -30,12 +31,13 @@ async def station(campaign: str, station: str) -> dict[str, Any]:
         station: The robot, e.g. `robot-1`.
     """
     lab = LabContext.here()
-    return await serve(
-        claim=lambda: lab.keeper.claim(campaign, station),
-        run=lambda work: iteration(campaign, station, work),
-        window=lab.spec(campaign).window,
-        report=lambda error: get_run_logger().error("an iteration failed: %s", error),
-    )
+    async with heart(hearts_dir(lab.lab), "station"):
+        return await serve(
+            claim=lambda: lab.keeper.claim(campaign, station),
+            run=lambda work: iteration(campaign, station, work),
+            window=lab.spec(campaign).window,
+            report=lambda error: get_run_logger().error("an iteration failed: %s", error),
+        )
 
 
 async def serve(

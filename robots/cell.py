@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nightlab.contracts import Values
 from nightlab.errors import NightlabError, StationError
+from nightlab.heartbeat import beat
 from nightlab.records import LimitsSpec
 from robots.clock import Stamp
 from robots.controller import Controller
@@ -214,4 +215,4 @@ class Cell:
             self.leases.expire()
             if self._heartbeat_file is not None and time.monotonic() - beat_s >= 1.0 and self.controller.alive:
                 beat_s = time.monotonic()
-                self._heartbeat_file.write_text(f"{time.time():.3f}\n")
+                beat(self._heartbeat_file)

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from nightlab.errors import NightlabError, PolicyError, ResetError, ServiceError
 from nightlab.processes import spawn_async
 from nightlab.records import Checkpoint, SeedPool
 from tasks.context import LabContext
+from tasks.heart import hearts_dir
 from tasks.stage import stage
 from tasks.trial_job import PolicyFiles, TrialJob, TrialResult
 
@@ -28,8 +30,14 @@ KINDS: dict[str, type[NightlabError]] = {
     "PolicyError": PolicyError,
     "TamperError": TamperError,
 }
+TRIAL_STARTS = 5
+"""How often the trial process of one rollout is started when something kills it: it goes on with the missing seeds."""
 STOP_GRACE_S = 5.0
 """How long a trial may take to hold the robot and give its lease back when it is told to stop."""
+
+
+class TrialKilled(ServiceError):
+    """A signal ended the trial process: it may be started again."""
 
 
 @stage("rollout")
@@ -49,13 +57,22 @@ async def rollout(
 
     Raises ResetError when the station has to be parked; a person is paged by the Prefect event `nightlab.station.parked`.
     """
-    job = await _job(lab, campaign, iteration, station, idea, checkpoint, pool, seeds, station_seed)
-    try:
-        result = await run_trial(lab, job, on_line=lambda _: None)
-    except ResetError as error:
-        page(campaign, iteration, station, str(error))
-        raise
-    return result.model_dump(mode="json")
+    for start in range(1, TRIAL_STARTS + 1):
+        job = await _job(lab, campaign, iteration, station, idea, checkpoint, pool, seeds, station_seed)
+        try:
+            result = await run_trial(lab, job, on_line=lambda _: None)
+            return result.model_dump(mode="json")
+        except TrialKilled as error:
+            if start == TRIAL_STARTS:
+                raise
+            await lab.note(
+                "note", f"{campaign}:{iteration}:trial-killed:{time.time_ns()}", campaign=campaign, iteration=iteration,
+                station=station, text=f"{error} Started again.",
+            )  # fmt: skip
+        except ResetError as error:
+            page(campaign, iteration, station, str(error))
+            raise
+    raise AssertionError("unreachable")
 
 
 def page(campaign: str, iteration: str, station: str, reason: str) -> None:
@@ -97,6 +114,7 @@ async def _job(
         seeds=tuple(seeds or ()),
         station_seed=station_seed,
         policy_secret=policy_secret(load_key(lab.lab.key_path)),
+        hearts_dir=str(hearts_dir(lab.lab)),
         result_file=str(lab.lab.run_dir / "jobs" / f"{iteration}-result.json"),
     )
 
@@ -133,6 +151,8 @@ async def run_trial(lab: LabContext, job: TrialJob, *, on_line: Callable[[dict[s
         return TrialResult.model_validate_json(Path(job.result_file).read_text())
     if failure:
         raise KINDS.get(failure["kind"], ServiceError)(failure["error"])
+    if code < 0:
+        raise TrialKilled(f"the trial process of {job.iteration} was killed by signal {-code}.")
     tail = (await errors).decode(errors="replace")[-1500:]
     raise ServiceError(
         f"the trial process of {job.iteration} ended with code {code}; run it again with: "

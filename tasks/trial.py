@@ -17,6 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from policies.host import PolicyProcess
 from robots.admin import AdminClient
 from robots.client import StationClient
 from tasks.episode import RawEpisode, ResetFailed, run_episode
+from tasks.heart import heart
 from tasks.integrity import check_checkpoint, check_pin
 from tasks.trial_job import PolicyFiles, TrialJob, TrialResult
 from tasks.trial_sink import TrialSink
@@ -367,7 +369,8 @@ async def _main(path: Path) -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, task.cancel)
     try:
-        result = await task
+        async with heart(Path(job.hearts_dir), "trial") if job.hearts_dir else nullcontext():
+            result = await task
     except asyncio.CancelledError:
         return 143
     except NightlabError as error:

@@ -14,6 +14,7 @@ parser.add_argument("--ready-text", default="ready")
 parser.add_argument("--fail", help="print this and exit with 2")
 parser.add_argument("--deaf", action="store_true", help="ignore SIGTERM")
 parser.add_argument("--resume", action="store_true")
+parser.add_argument("--heartbeat-file", type=Path)
 asked = parser.parse_args()
 
 
@@ -36,4 +37,6 @@ if asked.fail:
 if asked.ready_file:
     asked.ready_file.write_text(asked.ready_text)
 while True:
-    time.sleep(1)
+    if asked.heartbeat_file:
+        asked.heartbeat_file.touch()
+    time.sleep(0.1)

@@ -24,6 +24,7 @@ def planner(diary: Path, *, fail: str = "", deaf: str = ""):
             ready = lab.run_dir / f"{name}.ready"
             argv = [sys.executable, SERVICE, "--name", name, "--diary", str(diary), "--ready-file", str(ready)]
             argv += ["--fail", "the disk is full. Try: nightlab doctor"] if name == fail else []
+            argv += ["--heartbeat-file", str(lab.run_dir / f"{name}.beat")]
             argv += ["--deaf"] if name == deaf else []
             argv += ["--ready-text", answered.model_dump_json()] if name == "robot-1" else []
             return Service(
@@ -33,6 +34,8 @@ def planner(diary: Path, *, fail: str = "", deaf: str = ""):
                 grace_s=1.0,
                 late=late,
                 station=name if name == "robot-1" else "",
+                heartbeat_file=lab.run_dir / f"{name}.beat",
+                silence_s=1.5,
             )
 
         services = (*(service(name) for name in NAMES), service("recorder", late=True))

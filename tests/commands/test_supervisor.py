@@ -86,6 +86,21 @@ def test_restarts_what_is_killed(lab: Lab, tmp_path: Path, name: str) -> None:
     assert ("fleet resumed" in (tmp_path / "diary").read_text()) == (name == "fleet"), "a new fleet resumes, once"
 
 
+def test_restarts_what_was_stopped(lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def main() -> None:
+        async with supervised(lab, tmp_path / "diary"):
+            first = state_of(lab).processes["keeper"]
+            os.kill(first.pid, signal.SIGSTOP)
+            await wait_for(lambda: (again := state_of(lab).processes["keeper"]).restarts == 1 and again.ready)
+            assert not first.alive, "a process that hangs is killed before it is started again"
+            others = [process for name, process in state_of(lab).processes.items() if name != "keeper"]
+            assert all(process.restarts == 0 for process in others), "and nobody else is"
+
+    asyncio.run(main())
+    assert "keeper (pid " in (said := capsys.readouterr().out)
+    assert "has made no progress for" in said
+
+
 def test_gives_up_a_start_that_cannot_succeed(lab: Lab, tmp_path: Path) -> None:
     supervisor = Supervisor(lab, planner=planner(tmp_path / "diary", fail="keeper"))
     assert asyncio.run(supervisor.run()) == 2

@@ -1,0 +1,52 @@
+"""Heartbeats of flow runs and trials (`run/hearts/`): the fleet ends one that hangs or was stopped, and it begins anew."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from data.lab import Lab
+from nightlab.heartbeat import beating
+from nightlab.processes import ProcessId
+
+_mine: set[Path] = set()
+
+
+def hearts_dir(lab: Lab) -> Path:
+    """Where they lie: one file per process, `what-pid.start_ticks`."""
+    return lab.run_dir / "hearts"
+
+
+@asynccontextmanager
+async def heart(folder: Path, what: str) -> AsyncIterator[None]:
+    """Let this process's heart beat in `folder` while the event loop turns; inside another one of its own it does nothing.
+
+    Args:
+        folder: `hearts_dir` of a lab.
+        what: `station`, `campaign`, `trial`, …: for the log of whoever ends it.
+    """
+    if _mine:
+        yield
+        return
+    me = ProcessId.of(os.getpid())
+    path = folder / f"{what}-{me.pid}.{me.start_ticks}"
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    _mine.add(path)
+    task = asyncio.create_task(beating(path), name="heartbeat")
+    try:
+        yield
+    finally:
+        task.cancel()
+        _mine.discard(path)
+        path.unlink(missing_ok=True)
+
+
+def process_of(path: Path) -> ProcessId | None:
+    """The process whose heartbeat `path` is; None if the name is none of ours."""
+    pid, _, ticks = path.name.rpartition("-")[2].partition(".")
+    return ProcessId(pid=int(pid), start_ticks=int(ticks)) if pid.isdigit() and ticks.isdigit() else None
