@@ -26,7 +26,7 @@ class CheckedReset(Record):
     profile: str
     version: str
     """Of the environment's frozen files, see `version_of`."""
-    station_seed: int
+    station_seed: int | None
     seed: int
     report: ResetReport | None = None
     """None: a station fault."""

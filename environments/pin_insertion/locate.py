@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -24,6 +24,9 @@ Array = NDArray[np.float64]
 
 LOWEST_HEAD_m = box.GRASP_TO_TIP_m - box.HOLE_DEPTH_m - 0.003
 """A head whose centre is lower than this over the plate belongs to a pin that lies."""
+RACK_px = {"top": slice(490, None), "side": slice(None, 98)}
+"""Columns of a picture, px, where the further pins of a bench stand in their rack: their heads are not looked at. No start and
+no hole of a plate that lies where a profile may put it comes nearer than 30 px."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Found:
 
 def locate(frames: Sequence[Frame], values: Values) -> Found | None:
     """The pin, from one frame of each camera and an observation; None if no camera sees its head and the plate."""
-    sights = [(frame, look(frame)) for frame in frames]
+    sights = [(frame, look(frame)) for frame in map(without_rack, frames)]
     seen = [(frame, sight.plate, sight.head) for frame, sight in sights if sight.plate and sight.head]
     if not seen:
         return None
@@ -57,6 +60,15 @@ def locate(frames: Sequence[Frame], values: Values) -> Found | None:
     rotvec = compose(np.array([0.0, 0.0, head_yaw]), tilt)
     pose = np.concatenate([centre - axis * box.GRASP_TO_TIP_m, rotvec])
     return Found(pose, centre, float(head.centre[2]) < LOWEST_HEAD_m)
+
+
+def without_rack(frame: Frame) -> Frame:
+    """A frame with the columns of the rack black."""
+    if frame.camera not in RACK_px:
+        return frame
+    rgb = frame.rgb.copy()
+    rgb[:, RACK_px[frame.camera]] = 0
+    return replace(frame, rgb=rgb)
 
 
 def plate_yaw(camera: str, plate: Plate) -> float:
@@ -80,7 +92,7 @@ def held_tip(frames: Sequence[Frame]) -> tuple[Array, Head] | None:
     """Tip (3,) m in the plate's frame of a pin in the gripper, from the camera that sees its head best."""
     best: Head | None = None
     for frame in frames:
-        sight = look(frame)
+        sight = look(without_rack(frame))
         if sight.head is not None and (best is None or sight.head.visible_share > best.visible_share):
             best = sight.head
     return None if best is None else (best.centre - best.axis * box.GRASP_TO_TIP_m, best)

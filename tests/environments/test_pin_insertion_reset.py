@@ -23,9 +23,10 @@ from robots.worlds import make_world
 Body = Callable[[PinInsertion, FakeStation, Lease], Awaitable[None]]
 
 
-def on_the_bench(body: Body) -> None:
+def on_the_bench(body: Body, pins: int = 1) -> None:
     async def main() -> None:
-        station = FakeStation(make_world("yam_bench", load_profile("nominal", "yam_bench"), 4))
+        profile = load_profile("nominal", "yam_bench").model_copy(update={"pins": pins})
+        station = FakeStation(make_world("yam_bench", profile, 4))
         environment = PinInsertion()
         await body(environment, station, await station.lease("test", environment.limits))
 
@@ -49,6 +50,23 @@ def test_a_pin_that_stands_in_a_hole_is_extracted_and_brought_to_the_start() -> 
         assert np.linalg.norm(off) < spec.START_TOLERANCE_m, off
 
     on_the_bench(body)
+
+
+def test_further_pins_stay_in_their_rack_and_are_not_taken_for_the_one_in_the_hole() -> None:
+    async def body(environment: PinInsertion, station: FakeStation, lease: Lease) -> None:
+        await _stand(station, hole=1)
+        before = await station.truth()
+        for seed in (11, 12):
+            report = await environment.reset(station, lease, seed, admin=station)
+            assert report.success, report.reason
+            assert report.attempts == 1, "nothing in the rack was mistaken for the pin"
+        truth = await station.truth()
+        assert truth["held"] == 1.0
+        racked = [f"pin_{number}_{axis}_m" for number in (1, 2, 3) for axis in "xyz"]
+        off = [truth[key] - before[key] for key in racked]
+        assert np.max(np.abs(off)) < 0.001, dict(zip(racked, off, strict=True))
+
+    on_the_bench(body, pins=4)
 
 
 def test_a_lost_pin_ends_in_three_attempts_and_says_where_to_look() -> None:
