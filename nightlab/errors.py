@@ -8,6 +8,7 @@ NightlabError
 ├─ StationError      a station refused or failed
 │  ├─ LeaseError     no lease, a wrong token or an expired one
 │  ├─ SafetyError    the safety filter refused the action
+│  ├─ EstopError     the e-stop is latched: nothing moves until an operator clears it
 │  ├─ SkillError     a skill (grasp, extract, hand over, …) did not achieve what it is for
 │  └─ ResetError     the station cannot be brought to a start; a person has to look
 ├─ PolicyError       the policy broke its contract (exception, shape, NaN, late)
@@ -48,6 +49,10 @@ class LeaseError(StationError):
 
 class SafetyError(StationError):
     """The safety filter refused an action; the robot held its position."""
+
+
+class EstopError(StationError):
+    """The e-stop is latched: the station refuses everything until an operator has cleared it."""
 
 
 class SkillError(StationError):

@@ -26,7 +26,12 @@ class AdminService(rpc.SimulatorAdminServicer):
     def Teleport(self, request: pb.TeleportRequest, context: Any) -> pb.Empty:
         self._authorise(context)
         start, seed = dict(request.start), request.episode_seed
-        guarded(context, lambda: self._cell.exclusive("teleport", lambda: self._simulator.teleport(start, seed)))
+
+        def work() -> None:
+            self._cell.controller.check_estop()
+            self._cell.exclusive("teleport", lambda: self._simulator.teleport(start, seed))
+
+        guarded(context, work)
         return pb.Empty()
 
     def Truth(self, request: pb.Empty, context: Any) -> pb.TruthReply:

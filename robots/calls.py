@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import grpc
 
 from nightlab.errors import StationError
 from robots import wire
+from robots.credentials import Credentials
 
 CALL_S = 5.0
 """Deadline of an ordinary call."""
 
 
 class Channel:
-    """An asyncio gRPC channel to one address."""
+    """An asyncio gRPC channel to one address; `keys`: a folder of robots/credentials.py."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, keys: Path | str = "") -> None:
         self.address = address
-        self.grpc: Any = grpc.aio.insecure_channel(address, options=wire.CHANNEL_OPTIONS)
+        credentials = Credentials.read(keys)
+        self.metadata = credentials.metadata
+        self.grpc: Any = credentials.channel(address, wire.CHANNEL_OPTIONS)
         self.closed = False
 
     async def call(
@@ -32,7 +36,7 @@ class Channel:
         if self.closed:
             raise StationError(f"{what}: this client was closed; connect again")
         try:
-            return await method(request, timeout=timeout_s, metadata=metadata)
+            return await method(request, timeout=timeout_s, metadata=(*self.metadata, *(metadata or ())))
         except grpc.aio.AioRpcError as error:
             raise wire.error_of(error, what, self.address, timeout_s) from None
         except grpc.aio.UsageError as error:

@@ -11,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightlab.contracts import Values
-from nightlab.errors import NightlabError, StationError
+from nightlab.errors import NightlabError, SafetyError, StationError
 from nightlab.heartbeat import beat
-from nightlab.records import LimitsSpec
+from nightlab.records import LimitsSpec, SafetyConfig
 from robots.clock import Stamp
 from robots.controller import Controller
 from robots.driver import Driver, Primitive
+from robots.latch import Latch
 from robots.lease import Grant, LeaseTable
+from robots.monitor import Monitor
+from robots.narrow import step_changes
 from robots.safety import SafetyFilter, intersect
 from robots.session import Reply, Session
 from robots.tick import Tick
@@ -28,11 +31,32 @@ MOTION_TIMEOUT_S = 120.0
 
 
 class Cell:
-    """Thread-safe; RPC threads call it. Everything that touches the driver runs on the controller's thread."""
+    """Thread-safe; RPC threads call it. Everything that touches the driver runs on the controller's thread.
 
-    def __init__(self, driver: Driver, heartbeat_file: Path | None = None) -> None:
+    Args:
+        driver: the robot cell; `robots.drivers.configured` has laid the limits of station.yaml over its own.
+        heartbeat_file: touched once a second while the control thread lives.
+        safety: the station's limits of what is measured, and accelerations; None: none.
+        latch: keeps an e-stop over restarts.
+
+    Raises:
+        UsageError: limits of something that the station does not measure.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        heartbeat_file: Path | None = None,
+        *,
+        safety: SafetyConfig | None = None,
+        latch: Latch | None = None,
+    ) -> None:
         self.driver = driver
-        self.controller = Controller(driver)
+        self.controller = Controller(driver, latch)
+        self._safety_config = safety or SafetyConfig()
+        if safety is not None:
+            monitor = Monitor(safety, self.controller.rate_hz, driver.joint_states(), driver.observe())
+            self.controller.monitor = None if monitor.idle else monitor
         self.leases = LeaseTable(on_lapse=self._lapse)
         self.started_s = time.monotonic()
         self._session: Session | None = None
@@ -45,7 +69,8 @@ class Cell:
         self.controller.on_time = self._on_time
 
     def start(self) -> None:
-        """Start control thread and watchdog."""
+        """Start control thread and watchdog; an e-stop that held before holds again."""
+        self.controller.relatch()
         self.controller.start()
         self._watchdog.start()
 
@@ -56,6 +81,9 @@ class Cell:
             self._session.cancelled = True
         self.controller.stop()
         self._watchdog.join(timeout=2.0)
+        close = getattr(self.driver, "close", None)
+        if close is not None:
+            close()
 
     @property
     def label(self) -> str:
@@ -66,7 +94,8 @@ class Cell:
     def acquire(
         self, ticket: str, holder: str, asked: LimitsSpec, ttl_s: float, wait_s: float, alive: Callable[[], bool]
     ) -> Grant | None:
-        """A lease within the intersection of both limits, or None after `wait_s`."""
+        """A lease within the intersection of both limits, or None after `wait_s`. Raises EstopError while latched."""
+        self.controller.check_estop()
         spec = self.driver.spec()
         limits = intersect(spec.limits, asked, spec.actions)
         return self.leases.acquire(ticket, holder, limits, ttl_s, wait_s, alive)
@@ -165,13 +194,16 @@ class Cell:
         return self._frames
 
     def _filter(self, limits: LimitsSpec) -> SafetyFilter:
-        return SafetyFilter(limits, self.driver.spec().actions, self.driver.hold_action())
+        spec = self.driver.spec()
+        changes = step_changes(spec, self._safety_config)
+        return SafetyFilter(limits, spec.actions, self.driver.hold_action(), changes)
 
     def _move(self, request: Primitive, limits: LimitsSpec, allowed: Callable[[], bool]) -> Tick:
         controller = self.controller
         controller.check_estop()
         if self._session is not None:
             raise StationError(f"{request.name}: a control stream is open ({self._session.label!r}); close it first")
+        _check_request(request, limits)
         actions = self.driver.primitive(request)
         safety, executed = self._filter(limits), self.driver.hold_action()
         seen = controller.look({}, tick=False)
@@ -185,6 +217,9 @@ class Cell:
                 controller.period(executed, lambda: False)
                 safety.ran(executed)
                 seen = controller.look(executed, tick=True)
+                if controller.exceeded and request.name != "home":
+                    controller.counters.protective_stops += 1
+                    raise SafetyError(f"protective stop in {request.name}: {controller.exceeded}; the robot holds")
         finally:
             controller.end()
         return seen
@@ -213,6 +248,20 @@ class Cell:
         beat_s = 0.0
         while not self._closing.wait(WATCH_S):
             self.leases.expire()
+            if self.controller.monitor is not None and self._session is None:
+                self.controller.post(self.controller.idle_look)
             if self._heartbeat_file is not None and time.monotonic() - beat_s >= 1.0 and self.controller.alive:
                 beat_s = time.monotonic()
                 beat(self._heartbeat_file)
+
+
+def _check_request(request: Primitive, limits: LimitsSpec) -> None:
+    """Raises SafetyError for a wrench or a grip above the lease's limits, or that is no number."""
+    force_N = float(np.linalg.norm(request.wrench[:3])) if request.wrench else request.force_N
+    moment_Nm = float(np.linalg.norm(request.wrench[3:])) if request.wrench else 0.0
+    for what, asked, most, unit in (
+        ("force", force_N, limits.max_force_N, "N"),
+        ("torque", moment_Nm, limits.max_torque_Nm, "Nm"),
+    ):
+        if not np.isfinite(asked) or (most is not None and asked > most):
+            raise SafetyError(f"{request.name} with {what} {asked:g} {unit}; allowed: {most} {unit}; the robot held")

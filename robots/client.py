@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from robots.calls import CALL_S, Channel
 from robots.client_lease import ClientLease
 from robots.client_session import ClientSession
 from robots.stats import StationStats
+from robots.tokens import TOKEN_KEY
 
 WAIT_S = 2.0
 MOTION_S = 120.0
@@ -40,17 +42,19 @@ class StationClient:
         self._spec: StationSpec | None = None
 
     @classmethod
-    async def connect(cls, address: str, *, timeout_s: float = CALL_S) -> StationClient:
+    async def connect(cls, address: str, *, keys: Path | str = "", timeout_s: float = CALL_S) -> StationClient:
         """Connect and describe.
 
         Args:
             address: `host:port` or `unix:/path`, as in `StationPlace.address`.
+            keys: folder with certificate and token, as in `StationPlace.keys`; empty: a station on loopback needs none.
             timeout_s: how long the station may take to answer.
 
         Raises:
-            StationError: nobody answers there.
+            UsageError: the folder lacks a part.
+            StationError: nobody answers there, or it refuses these keys.
         """
-        client = cls(Channel(address))
+        client = cls(Channel(address, keys))
         try:
             await client._fetch_spec(timeout_s)
         except BaseException:
@@ -192,9 +196,14 @@ class StationClient:
         """Stop motion now; needs no lease. The station refuses to move until `clear_estop`."""
         await self._channel.call(self._stub.EStop, pb.EStopRequest(reason=reason), "estop")
 
-    async def clear_estop(self) -> None:
-        """Allow motion again."""
-        await self._channel.call(self._stub.ClearEStop, pb.Empty(), "clear_estop")
+    async def clear_estop(self, token: str = "") -> None:
+        """Allow motion again. `token`: the operator's, where the connection's keys are not.
+
+        Raises:
+            StationError: the token is no operator's.
+        """
+        metadata = ((TOKEN_KEY, token),) if token else None
+        await self._channel.call(self._stub.ClearEStop, pb.Empty(), "clear_estop", metadata=metadata)
 
     async def _move(self, method: Any, request: Any, what: str) -> Observation:
         return wire.unpack_observation(await self._channel.call(method, request, what, timeout_s=MOTION_S))

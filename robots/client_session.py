@@ -31,6 +31,8 @@ class SessionStats:
     late: int = 0
     """Of these: held because no action came in time."""
     clamped: int = 0
+    waited_s: float = 0.0
+    """What the station waited for the latest request, from its previous answer on, at its control thread; 0: unknown."""
     begin: Clock = _UNSET
     end: Clock = _UNSET
 
@@ -58,7 +60,7 @@ class ClientSession:
         """The observation at the opening of the stream."""
         self._channel = channel
         self._period_s = 1.0 / (spec.rate_hz * spec.speed) if spec.speed > 0 else 1.0 / spec.rate_hz
-        self._call: Any = stub.Control()
+        self._call: Any = stub.Control(metadata=channel.metadata)
         self._ended = ""
         self._loop = asyncio.get_running_loop()
         self._give_up = _NEVER
@@ -113,6 +115,7 @@ class ClientSession:
         stats.steps += reply.periods
         stats.late += reply.late
         stats.clamped += reply.clamped
+        stats.waited_s = reply.waited_s
         observations = [wire.unpack_observation(message) for message in reply.observations]
         if observations:
             stats.end = observations[-1].clock

@@ -37,6 +37,10 @@ class StationClock:
             mono = time.monotonic()
             return Stamp(self._wall_0 + mono, self._station(mono))
 
+    def wall(self, mono_s: float) -> float:
+        """The wall clock at an instant of `time.monotonic()`; 0 stays 0."""
+        return self._wall_0 + mono_s if mono_s else 0.0
+
     def begin_control(self) -> None:
         """From here on time is counted in control periods. Idempotent."""
         with self._lock:

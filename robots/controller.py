@@ -18,10 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightlab.contracts import Values
-from nightlab.errors import StationError
+from nightlab.errors import EstopError, NightlabError, StationError
 from nightlab.records import StepFlags
 from robots.clock import StationClock
 from robots.driver import Driver
+from robots.latch import Latch
+from robots.monitor import Monitor
 from robots.tick import Tick
 
 MAX_DEBT_S: Final = 0.5
@@ -39,6 +41,7 @@ class Counters:
     refused: int = 0
     streams: int = 0
     faults: int = 0
+    protective_stops: int = 0
     control_wall_s: float = 0.0
     control_station_s: float = 0.0
 
@@ -78,9 +81,10 @@ class Controller:
 
     Args:
         driver: the robot cell.
+        latch: keeps an e-stop over restarts; default: none does.
     """
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, latch: Latch | None = None) -> None:
         spec = driver.spec()
         self.driver = driver
         self.rate_hz = spec.rate_hz
@@ -88,6 +92,17 @@ class Controller:
         self.clock = StationClock(spec.speed, 1.0 / spec.rate_hz)
         self.counters = Counters()
         self.estopped = ""
+        self.estop_s = 0.0
+        """`time.monotonic()` at which the e-stop was latched; 0: it is not."""
+        self.motion_s = 0.0
+        """`time.monotonic()` at which the latest command had been given to the driver."""
+        self.monitor: Monitor | None = None
+        """What is measured, against the limits of station.yaml; None: there are none."""
+        self.exceeded = ""
+        """Which limit the latest control period passed: a protective stop; empty: none."""
+        self._latch = latch or Latch()
+        self._estop_lock = threading.Lock()
+        self._controlling = False
         self.timer: Callable[[], float | None] = lambda: None
         """When the open control session wants `on_time` (monotonic seconds); None: never."""
         self.on_time: Callable[[], None] = lambda: None
@@ -129,31 +144,86 @@ class Controller:
         self._jobs.put(Job(lambda: None, quick=True))
 
     def estop(self, reason: str) -> None:
-        """Stop motion now; from any thread. Stays until `clear`."""
-        self.estopped = reason or "no reason given"
+        """Stop motion now; from any thread. Stays until `clear`, over restarts too; the first reason is kept."""
+        first = not self.estopped
+        if first:
+            self.estopped = " ".join(reason.split())[:300] or "no reason given"
+            self.estop_s = time.monotonic()
         self.driver.stop(self.estopped)
         self.wake()
+        if first:
+            with self._estop_lock:
+                self._latch.set(self.estopped)
+
+    def relatch(self) -> None:
+        """Take up an e-stop that held when the server ended."""
+        reason = self._latch.read()
+        if reason:
+            self.estopped, self.estop_s = reason, time.monotonic()
+            self.driver.stop(reason)
 
     def clear(self) -> None:
-        """Allow motion again after an e-stop."""
-        self.driver.clear()
-        self.estopped = ""
+        """Allow motion again after an e-stop.
+
+        Raises:
+            StationError: the latch cannot be removed; the e-stop stays.
+        """
+        with self._estop_lock:
+            try:
+                self._latch.clear()
+            except OSError as error:
+                raise StationError(f"the latch cannot be removed ({error}); the e-stop stays") from error
+            self.driver.clear()
+            self.estopped, self.estop_s, self.exceeded = "", 0.0, ""
 
     def check_estop(self) -> None:
-        """Raises StationError while the e-stop holds."""
+        """Raises EstopError while the e-stop holds."""
         if self.estopped:
-            raise StationError(
+            raise EstopError(
                 f"e-stop: {self.estopped}. The robot holds. Look at the cell, then: nightlab estop --clear"
             )
+
+    def inspect(self) -> None:
+        """Compare what is measured with the station's limits. Cuts the power, or sets `exceeded`.
+
+        Raises:
+            StationError: the driver could not measure.
+        """
+        if self.monitor is None:
+            return
+        try:
+            breach = self.monitor.look(self.driver.joint_states(), self.driver.observe(), self.counters.seq)
+        except NightlabError:
+            raise
+        except Exception as error:  # blind: the robot holds
+            self.exceeded = f"the safety monitor failed ({type(error).__name__}: {error})"
+            return
+        if breach is None:
+            self.exceeded = ""
+        elif breach.cut:
+            self.counters.faults += 1
+            self.estop(f"power cut: {breach.reason}")
+        else:
+            self.exceeded = breach.reason
+
+    def idle_look(self) -> None:
+        """`inspect` between control streams; what cannot be measured then is no news."""
+        if not (self._controlling or self.estopped):
+            try:
+                self.inspect()
+            except NightlabError:
+                return
 
     def begin(self) -> None:
         """Time is counted in control periods from here on."""
         self.clock.begin_control()
+        self._controlling = True
         self._due = time.monotonic()
 
     def end(self) -> None:
         """Idle again."""
         self.clock.end_control()
+        self._controlling = False
 
     def period(self, action: Values, cancelled: Callable[[], bool]) -> None:
         """Run one control period: command, wait until its end. Stops waiting when cancelled or e-stopped.
@@ -165,7 +235,9 @@ class Controller:
         begin = time.monotonic()
         try:
             self.driver.step(action)
+            self.motion_s = time.monotonic()
         except Exception as error:
+            self.check_estop()  # its power was cut meanwhile
             self.counters.faults += 1
             raise (
                 error
@@ -178,6 +250,9 @@ class Controller:
         self.counters.seq += 1
         self.counters.periods += 1
         self.check_estop()
+        if self.monitor is not None:
+            self.inspect()
+            self.check_estop()
 
     def look(self, executed: Values, flags: StepFlags | None = None, *, tick: bool) -> Tick:
         """What the sensors say; `tick`: at the end of a control period."""

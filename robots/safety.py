@@ -15,6 +15,7 @@ from nightlab.contracts import Values
 from nightlab.errors import SafetyError
 from nightlab.records import Channel, LimitsSpec
 
+_NO_CHANGE: Mapping[str, tuple[float, ...]] = {}
 MAX_CHUNK = 64
 """Most actions in one message; a longer plan is a robot that nobody watches."""
 
@@ -75,10 +76,20 @@ class SafetyFilter:
         limits: from `intersect`.
         actions: the station's action channels.
         previous: the target before the first action; steps are measured from it.
+        max_change: largest change of the step from one period to the next, by channel: the acceleration.
     """
 
-    def __init__(self, limits: LimitsSpec, actions: Sequence[Channel], previous: Values) -> None:
+    def __init__(
+        self,
+        limits: LimitsSpec,
+        actions: Sequence[Channel],
+        previous: Values,
+        max_change: Mapping[str, tuple[float, ...]] = _NO_CHANGE,
+    ) -> None:
         self.limits = limits
+        self._changes = dict(max_change)
+        self._moves: dict[str, NDArray[np.float64]] = {}
+        """The last step of the channels in `max_change`."""
         self._shapes = {channel.key: channel.shape for channel in actions}
         self._units = {channel.key: channel.unit for channel in actions}
         self._bounds = {
@@ -92,6 +103,8 @@ class SafetyFilter:
 
     def ran(self, action: Values) -> None:
         """Remember the target that really ran (also a held one)."""
+        for key in self._changes:
+            self._moves[key] = action[key] - self.previous[key] if self.previous else np.zeros_like(action[key])
         self.previous = action
         self._previous = {key: action[key].ravel().tolist() for key in self._steps}
 
@@ -120,7 +133,7 @@ class SafetyFilter:
                     raise SafetyError(self._explain(index, key, value))
 
     def clamp(self, action: Values) -> tuple[dict[str, NDArray[np.float64]], bool]:
-        """The action with its step from the previous target cut to `max_step`, and whether it was cut."""
+        """The action with its step from the previous target cut to `max_step` and `max_change`, and whether it was."""
         out, clamped = dict(action), False
         for key, most in self._steps.items():
             value, previous = action[key], self._previous[key]
@@ -130,6 +143,15 @@ class SafetyFilter:
                 cut = [x0 + max(-step, min(step, x - x0)) for x, x0, step in moves]
                 out[key] = np.array(cut, dtype=np.float64).reshape(value.shape)
                 clamped = True
+        for key, change in self._changes.items():
+            before, last = self.previous[key], self._moves[key]
+            lowest, highest, room = (
+                np.reshape(np.asarray(limit), before.shape)
+                for limit in (self.limits.action_low[key], self.limits.action_high[key], change)
+            )
+            eased = np.clip(before + np.clip(out[key] - before, last - room, last + room), lowest, highest)
+            if not np.array_equal(eased, out[key]):
+                out[key], clamped = eased, True
         return out, clamped
 
     def _explain(self, index: int, key: str, value: NDArray[np.float64]) -> str:

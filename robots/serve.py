@@ -1,4 +1,8 @@
-"""The station server's process: `python -m robots.serve --station robot-1 --world push_t --ready-file PATH …`."""
+"""The station server's process.
+
+python -m robots.serve --config station.yaml [--ready-file PATH]
+python -m robots.serve --station robot-1 --world push_t --ready-file PATH …     a simulated one, without a file
+"""
 
 from __future__ import annotations
 
@@ -11,22 +15,18 @@ import threading
 from pathlib import Path
 
 from nightlab.errors import NightlabError, StationError, UsageError
-from nightlab.records import StationPlace
-from robots.cell import Cell
-from robots.drivers.simulated import SimulatedDriver
-from robots.profiles import load_profile
-from robots.server import StationServer
-from robots.worlds import make_world
+from nightlab.records import CellConfig, StationPlace
+from robots.cell_config import read_cell
+from robots.station import LATCH, Station
 
 PR_SET_PDEATHSIG = 1
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m robots.serve", description="Serve one simulated station over gRPC."
-    )
-    parser.add_argument("--station", required=True, help="name of the station, e.g. robot-1")
+    parser = argparse.ArgumentParser(prog="python -m robots.serve", description="Serve one station over gRPC.")
+    parser.add_argument("--config", type=Path, help="station.yaml; the options of a simulated station then say nothing")
+    parser.add_argument("--station", default="robot-1", help="name of the station, e.g. robot-1")
     parser.add_argument("--world", default="push_t")
     parser.add_argument("--profile", default="nominal", help="nominal, real, hard, or a YAML file")
     parser.add_argument("--speed", default="10", help="station seconds per wall second; max (or 0): as fast as it can")
@@ -35,6 +35,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--admin-socket", type=Path, help="Unix socket of SimulatorAdmin; its token lies in PATH.token")
     parser.add_argument("--ready-file", type=Path, help="a StationPlace as JSON, written when serving")
     parser.add_argument("--heartbeat-file", type=Path, help="touched once a second while the control thread lives")
+    parser.add_argument("--latch-file", type=Path, help="keeps an e-stop over restarts")
+    parser.add_argument("--operator-token-file", type=Path, help="what clears an e-stop; default: anybody does")
     parser.add_argument("--die-with-parent", action="store_true")
     return parser.parse_args(argv)
 
@@ -48,44 +50,71 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if arguments.die_with_parent:
             die_with_parent()
-        server = start(arguments)
+        config = configured(arguments)
+        station = start(arguments, config)
     except NightlabError as error:
-        print(f"station {arguments.station}: {error}", file=sys.stderr, flush=True)
+        which = arguments.config or f"station {arguments.station}"
+        print(f"{which}: {error}", file=sys.stderr, flush=True)
         return 2
     if arguments.ready_file is not None:
-        write_ready(arguments, server.address)
-    print(f"station {arguments.station} serves {arguments.world} on {server.address}", flush=True)
+        write_ready(arguments, config, station.address)
+    what = config.config.get("world", config.driver)
+    print(f"station {config.station} serves {what} on {station.address}", flush=True)
+    latched = station.cell.controller.estopped
+    if latched:
+        print(
+            f"station {config.station} is stopped since before: {latched}. Clear it: nightlab estop --clear", flush=True
+        )
     stop.wait()
-    server.stop()
+    station.stop()
     return 0
 
 
-def start(arguments: argparse.Namespace) -> StationServer:
-    """Build world, cell and server from the command line.
+def configured(arguments: argparse.Namespace) -> CellConfig:
+    """The station of the command line.
 
     Raises:
-        NightlabError: unknown world or profile, a speed that is no number, an address that is taken.
+        UsageError: a speed that is no number, a `station.yaml` that does not hold.
+    """
+    if arguments.config is not None:
+        return read_cell(arguments.config)
+    return CellConfig(
+        station=arguments.station,
+        driver="simulated",
+        config={
+            "world": arguments.world,
+            "profile": arguments.profile,
+            "speed": parse_speed(arguments.speed),
+            "station_seed": arguments.station_seed,
+        },
+        address=arguments.address,
+    )
+
+
+def start(arguments: argparse.Namespace, config: CellConfig) -> Station:
+    """Serve a station.
+
+    Raises:
+        NightlabError: unknown driver, world or profile, hardware that is not there, an address that is taken.
     """
     import cv2
 
     cv2.setNumThreads(1)
-    speed = parse_speed(arguments.speed)
-    driver = SimulatedDriver(
-        lambda profile, seed: make_world(arguments.world, load_profile(profile, arguments.world), seed),
-        arguments.station,
-        arguments.profile,
-        arguments.station_seed,
-        speed,
-    )
-    cell = Cell(driver, arguments.heartbeat_file)
-    cell.start()
+    latch_file = arguments.latch_file
+    if latch_file is None and arguments.config is not None:
+        latch_file = config.path(config.state_dir) / LATCH
+    token_file = arguments.operator_token_file
     try:
-        for camera in driver.spec().cameras:  # fills the renderer's caches before anybody waits for it
-            cell.capture(camera.key)
-        return StationServer(cell, arguments.address, arguments.admin_socket, driver)
-    except StationError:
-        cell.close()
-        raise
+        token = token_file.read_text().strip() if token_file is not None else ""
+    except OSError as error:
+        raise StationError(f"operator's token {token_file}: {error.strerror}. Try: nightlab up") from error
+    return Station(
+        config,
+        admin_socket=arguments.admin_socket,
+        heartbeat_file=arguments.heartbeat_file,
+        latch_file=latch_file,
+        operator_token=token,
+    )
 
 
 def parse_speed(text: str) -> float:
@@ -99,13 +128,13 @@ def parse_speed(text: str) -> float:
     return speed
 
 
-def write_ready(arguments: argparse.Namespace, address: str) -> None:
+def write_ready(arguments: argparse.Namespace, config: CellConfig, address: str) -> None:
     """Say where the station answers; the file appears whole."""
     place = StationPlace(
-        station=arguments.station,
+        station=config.station,
         address=address,
         admin_socket=str(arguments.admin_socket.absolute()) if arguments.admin_socket else None,
-        station_seed=arguments.station_seed,
+        station_seed=None if arguments.config is not None else arguments.station_seed,
     )
     partial = arguments.ready_file.with_name(f"{arguments.ready_file.name}.{os.getpid()}")
     partial.write_text(place.model_dump_json())

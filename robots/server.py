@@ -14,13 +14,15 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from nightlab.errors import StationError
+from nightlab.errors import StationError, UsageError
+from nightlab.records import TlsConfig
 from robots import station_pb2_grpc as rpc
 from robots import wire
 from robots.admin_service import AdminService
 from robots.cell import Cell
 from robots.driver import Simulator
 from robots.service import StationService
+from robots.tokens import TokenInterceptor, Tokens
 
 RPC_THREADS = 64
 SOCKET_PATH_MAX = 107
@@ -34,15 +36,26 @@ class StationServer:
         address: `host:port` (port 0: any free one) or `unix:/path`.
         admin_socket: path of the admin socket, for simulated stations.
         simulator: what the admin socket drives.
+        tls: mutual TLS: PEM files of this side, and the authority that signs those of clients; None: plain.
+        tokens: who may do what; None: everybody everything.
 
     Raises:
         StationError: the address is taken or cannot be bound.
+        UsageError: the TLS files are missing or no PEM.
     """
 
     def __init__(
-        self, cell: Cell, address: str, admin_socket: Path | None = None, simulator: Simulator | None = None
+        self,
+        cell: Cell,
+        address: str,
+        admin_socket: Path | None = None,
+        simulator: Simulator | None = None,
+        *,
+        tls: TlsConfig | None = None,
+        tokens: Tokens | None = None,
     ) -> None:
         self._cell = cell
+        self._tls, self._tokens = tls, tokens or Tokens()
         self._health = health.HealthServicer()
         self._servers: list[Any] = []
         self._files: list[Path] = []
@@ -64,14 +77,18 @@ class StationServer:
             path.unlink(missing_ok=True)
 
     def _serve_station(self, address: str) -> str:
-        server = grpc.server(ThreadPoolExecutor(RPC_THREADS, thread_name_prefix="rpc"), options=wire.SERVER_OPTIONS)
+        server = grpc.server(
+            ThreadPoolExecutor(RPC_THREADS, thread_name_prefix="rpc"),
+            interceptors=(TokenInterceptor(self._tokens),),
+            options=wire.SERVER_OPTIONS,
+        )
         rpc.add_StationServicer_to_server(StationService(self._cell), server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = ("nightlab.v1.Station", health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         if address.startswith("unix:"):
             _free_socket(Path(address.removeprefix("unix:")))
-        port = _bind(server, address)
+        port = _bind(server, address, _credentials(self._tls) if self._tls is not None else None)
         self._servers.append(server)
         if address.startswith("unix:"):
             self._files.append(Path(address.removeprefix("unix:")))
@@ -104,9 +121,19 @@ def token_path(admin_socket: Path) -> Path:
     return admin_socket.with_name(admin_socket.name + ".token")
 
 
-def _bind(server: Any, address: str) -> int:
+def _credentials(tls: TlsConfig) -> Any:
     try:
-        port: int = server.add_insecure_port(address)
+        ca, certificate, key = (path.read_bytes() for path in (tls.ca, tls.certificate, tls.key))
+    except OSError as error:
+        raise UsageError(f"tls: {error.filename}: {error.strerror}. Make keys: nightlab station keys DIR") from error
+    return grpc.ssl_server_credentials([(key, certificate)], root_certificates=ca, require_client_auth=True)
+
+
+def _bind(server: Any, address: str, credentials: Any = None) -> int:
+    try:
+        port: int = (
+            server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
+        )
     except RuntimeError:
         port = 0
     if port == 0:

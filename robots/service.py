@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ MAX_WAIT_S = 2.0
 """Longest that one AcquireLease call waits; the client asks again with its ticket."""
 MAX_WAITERS = 40
 """Threads that may wait for the lease; the others of the pool stay free for e-stop and control."""
+MAX_STREAMS = 8
+"""Control streams at a time, silent ones included; one of them can have the robot."""
 JPEG_QUALITY = 85
 
 
@@ -45,6 +48,7 @@ class StationService(rpc.StationServicer):
     def __init__(self, cell: Cell) -> None:
         self._cell = cell
         self._waiters = 0
+        self._streams = threading.BoundedSemaphore(MAX_STREAMS)
 
     def Describe(self, request: pb.Empty, context: Any) -> pb.DescribeReply:
         return pb.DescribeReply(spec_json=self._cell.driver.spec().model_dump_json())
@@ -83,6 +87,14 @@ class StationService(rpc.StationServicer):
         return guarded(context, lambda: wire.pack_tick(self._cell.observe(), pb.Observation()))
 
     def Control(self, requests: Iterator[pb.ControlRequest], context: Any) -> Iterator[pb.ControlReply]:
+        if not self._streams.acquire(blocking=False):
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"{MAX_STREAMS} control streams are open; close one")
+        try:
+            yield from self._control(requests, context)
+        finally:
+            self._streams.release()
+
+    def _control(self, requests: Iterator[pb.ControlRequest], context: Any) -> Iterator[pb.ControlReply]:
         first = next(requests, None)
         if first is None or first.WhichOneof("ask") != "open":
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message of a control stream is `open`")
@@ -187,13 +199,16 @@ class StationService(rpc.StationServicer):
             estop=cell.controller.estopped,
             label=cell.label,
             cpu_s=used.ru_utime + used.ru_stime,
+            last_motion_s=cell.controller.clock.wall(cell.controller.motion_s),
+            estop_s=cell.controller.clock.wall(cell.controller.estop_s),
+            protective_stops=counters.protective_stops,
         )
         wire.pack_clock(cell.controller.clock.now(), out.clock)
         return out
 
 
 def _reply(reply: Reply) -> pb.ControlReply:
-    out = pb.ControlReply(periods=reply.periods, late=reply.late, clamped=reply.clamped)
+    out = pb.ControlReply(periods=reply.periods, late=reply.late, clamped=reply.clamped, waited_s=reply.waited_s or 0.0)
     for tick, picture in zip(reply.observations, reply.pictures, strict=True):
         message = wire.pack_tick(tick, out.observations.add())
         if picture is not None:

@@ -36,6 +36,8 @@ class Reply:
     periods: int = 0
     late: int = 0
     clamped: int = 0
+    waited_s: float | None = None
+    """From the end of the previous answer to the arrival of this request on the control thread; None: nothing before."""
 
 
 class Session:
@@ -54,6 +56,10 @@ class Session:
         self._late_in_a_row = 0
         self._stopped = ""
         self._begin_wall = self._begin_station = 0.0
+        self._answered: float | None = None
+        """When the last answer left the control thread."""
+        self._lost = 0
+        """Periods that ran in a request that ended in an error."""
 
     def open(self) -> Reply:
         """Begin: the observation before the first action."""
@@ -63,6 +69,7 @@ class Session:
         controller.counters.streams += 1
         first = controller.look({}, tick=False)
         self._begin_wall, self._begin_station = first.stamp
+        self._answered = time.monotonic()
         return Reply([first], [None])
 
     def close(self) -> None:
@@ -104,25 +111,30 @@ class Session:
     def hold(self, film: bool) -> Reply:
         """One period with the present target."""
         reply = self._take_held(0)
+        reply.waited_s = self._waited()
         self._late_in_a_row = 0
         action = self._controller.driver.hold_action()
         self._run(action)
         self._add(reply, action, None, film)
         self._expected = None
+        self._answered = time.monotonic()
         return reply
 
     def step(self, chunk: Sequence[Values], film: bool) -> Reply:
         """Check the whole chunk, then run it.
 
         Raises:
-            SafetyError: an action was refused, or the stream stopped because actions came too late. The robot holds.
+            SafetyError: an action was refused, or the stream stopped: late actions, or a limit that was measured to be
+                passed (protective stop). The robot holds.
             StationError: e-stop or fault.
         """
+        waited_s = self._waited()
         self._controller.check_estop()
         if self._stopped:
             raise SafetyError(self._stopped)
         try:
             self._safety.check(chunk)
+            self._check_soft()
         except Exception as error:
             self._controller.counters.refused += 1
             self._expected = None
@@ -133,6 +145,7 @@ class Session:
             ) from error
         self._expected = None
         reply = self._take_held(len(chunk))
+        reply.waited_s = waited_s
         for action in chunk[len(reply.observations) :]:
             if self.cancelled:
                 break
@@ -142,12 +155,36 @@ class Session:
             self._controller.counters.clamped += clamped
             self._add(reply, executed, _CLAMPED if clamped else None, film)
             self._late_in_a_row = 0
-        self._expected = time.monotonic() + self._deadline_s
+            if self._controller.exceeded:
+                self._protect(reply)
+        self._answered = time.monotonic()
+        self._expected = self._answered + self._deadline_s
         return reply
 
     def refused(self) -> Reply:
         """What ran since the last reply, after an error: goes with the refusal."""
-        return self._take_held(0)
+        reply = self._take_held(0)
+        reply.periods += self._lost
+        self._lost = 0
+        self._answered = None
+        return reply
+
+    def _protect(self, reply: Reply) -> None:
+        """A limit was measured to be passed: the rest of the chunk does not run."""
+        self._controller.counters.protective_stops += 1
+        self._lost += reply.periods
+        self._stopped = (
+            f"protective stop: {self._controller.exceeded}; the robot holds and the stream stopped; only hold() goes on"
+        )
+        raise SafetyError(self._stopped)
+
+    def _check_soft(self) -> None:
+        monitor = self._controller.monitor
+        if monitor is not None and monitor.beyond_soft:
+            raise SafetyError(f"{monitor.beyond_soft}: only `home` moves the robot now; it held")
+
+    def _waited(self) -> float | None:
+        return None if self._answered is None else time.monotonic() - self._answered
 
     def _take_held(self, keep: int) -> Reply:
         """A reply that begins with the newest `keep` late periods."""

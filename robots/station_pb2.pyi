@@ -140,20 +140,22 @@ class ControlRequest(_message.Message):
     def __init__(self, open: _Optional[_Union[ControlRequest.Open, _Mapping]] = ..., step: _Optional[_Union[ControlRequest.Step, _Mapping]] = ..., hold: _Optional[_Union[Empty, _Mapping]] = ..., film: _Optional[bool] = ...) -> None: ...
 
 class ControlReply(_message.Message):
-    __slots__ = ("observations", "periods", "late", "clamped", "error_kind", "error")
+    __slots__ = ("observations", "periods", "late", "clamped", "error_kind", "error", "waited_s")
     OBSERVATIONS_FIELD_NUMBER: _ClassVar[int]
     PERIODS_FIELD_NUMBER: _ClassVar[int]
     LATE_FIELD_NUMBER: _ClassVar[int]
     CLAMPED_FIELD_NUMBER: _ClassVar[int]
     ERROR_KIND_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    WAITED_S_FIELD_NUMBER: _ClassVar[int]
     observations: _containers.RepeatedCompositeFieldContainer[Observation]
     periods: int
     late: int
     clamped: int
     error_kind: str
     error: str
-    def __init__(self, observations: _Optional[_Iterable[_Union[Observation, _Mapping]]] = ..., periods: _Optional[int] = ..., late: _Optional[int] = ..., clamped: _Optional[int] = ..., error_kind: _Optional[str] = ..., error: _Optional[str] = ...) -> None: ...
+    waited_s: float
+    def __init__(self, observations: _Optional[_Iterable[_Union[Observation, _Mapping]]] = ..., periods: _Optional[int] = ..., late: _Optional[int] = ..., clamped: _Optional[int] = ..., error_kind: _Optional[str] = ..., error: _Optional[str] = ..., waited_s: _Optional[float] = ...) -> None: ...
 
 class MoveToPoseRequest(_message.Message):
     __slots__ = ("token", "pose", "arm")
@@ -228,7 +230,7 @@ class EStopRequest(_message.Message):
     def __init__(self, reason: _Optional[str] = ...) -> None: ...
 
 class StatsReply(_message.Message):
-    __slots__ = ("clock", "station_id", "uptime_s", "seq", "periods", "late", "clamped", "refused", "streams", "faults", "control_wall_s", "control_station_s", "lease_holder", "lease_waiting", "leases_lapsed", "estop", "label", "cpu_s")
+    __slots__ = ("clock", "station_id", "uptime_s", "seq", "periods", "late", "clamped", "refused", "streams", "faults", "control_wall_s", "control_station_s", "lease_holder", "lease_waiting", "leases_lapsed", "estop", "label", "cpu_s", "last_motion_s", "estop_s", "protective_stops")
     CLOCK_FIELD_NUMBER: _ClassVar[int]
     STATION_ID_FIELD_NUMBER: _ClassVar[int]
     UPTIME_S_FIELD_NUMBER: _ClassVar[int]
@@ -247,6 +249,9 @@ class StatsReply(_message.Message):
     ESTOP_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     CPU_S_FIELD_NUMBER: _ClassVar[int]
+    LAST_MOTION_S_FIELD_NUMBER: _ClassVar[int]
+    ESTOP_S_FIELD_NUMBER: _ClassVar[int]
+    PROTECTIVE_STOPS_FIELD_NUMBER: _ClassVar[int]
     clock: Clock
     station_id: str
     uptime_s: float
@@ -265,7 +270,10 @@ class StatsReply(_message.Message):
     estop: str
     label: str
     cpu_s: float
-    def __init__(self, clock: _Optional[_Union[Clock, _Mapping]] = ..., station_id: _Optional[str] = ..., uptime_s: _Optional[float] = ..., seq: _Optional[int] = ..., periods: _Optional[int] = ..., late: _Optional[int] = ..., clamped: _Optional[int] = ..., refused: _Optional[int] = ..., streams: _Optional[int] = ..., faults: _Optional[int] = ..., control_wall_s: _Optional[float] = ..., control_station_s: _Optional[float] = ..., lease_holder: _Optional[str] = ..., lease_waiting: _Optional[int] = ..., leases_lapsed: _Optional[int] = ..., estop: _Optional[str] = ..., label: _Optional[str] = ..., cpu_s: _Optional[float] = ...) -> None: ...
+    last_motion_s: float
+    estop_s: float
+    protective_stops: int
+    def __init__(self, clock: _Optional[_Union[Clock, _Mapping]] = ..., station_id: _Optional[str] = ..., uptime_s: _Optional[float] = ..., seq: _Optional[int] = ..., periods: _Optional[int] = ..., late: _Optional[int] = ..., clamped: _Optional[int] = ..., refused: _Optional[int] = ..., streams: _Optional[int] = ..., faults: _Optional[int] = ..., control_wall_s: _Optional[float] = ..., control_station_s: _Optional[float] = ..., lease_holder: _Optional[str] = ..., lease_waiting: _Optional[int] = ..., leases_lapsed: _Optional[int] = ..., estop: _Optional[str] = ..., label: _Optional[str] = ..., cpu_s: _Optional[float] = ..., last_motion_s: _Optional[float] = ..., estop_s: _Optional[float] = ..., protective_stops: _Optional[int] = ...) -> None: ...
 
 class TeleportRequest(_message.Message):
     __slots__ = ("start", "episode_seed")

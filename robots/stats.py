@@ -33,6 +33,12 @@ class StationStats(Record):
     label: str
     """Label of the open control stream; empty: none."""
     cpu_s: float
+    last_motion_s: float = 0.0
+    """Wall clock of the latest command that the driver was given; 0: none yet."""
+    estop_s: float = 0.0
+    """Wall clock at which the e-stop was latched; 0: it is not."""
+    protective_stops: int = 0
+    """Limits that were measured to be passed."""
 
     @classmethod
     def from_reply(cls, reply: pb.StatsReply) -> StationStats:

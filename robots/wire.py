@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nightlab import contracts
 from nightlab.contracts import Values
-from nightlab.errors import LeaseError, NightlabError, SafetyError, StationError, UsageError
+from nightlab.errors import EstopError, LeaseError, NightlabError, SafetyError, StationError, UsageError
 from nightlab.records import Clock, StepFlags
 from robots import station_pb2 as pb
 from robots.clock import Stamp
@@ -42,6 +42,7 @@ STATUS: Final = {
     LeaseError: grpc.StatusCode.PERMISSION_DENIED,
     SafetyError: grpc.StatusCode.INVALID_ARGUMENT,
     UsageError: grpc.StatusCode.OUT_OF_RANGE,
+    EstopError: grpc.StatusCode.ABORTED,
     StationError: grpc.StatusCode.FAILED_PRECONDITION,
 }
 KINDS: Final[dict[str, type[NightlabError]]] = {kind.__name__: kind for kind in STATUS}

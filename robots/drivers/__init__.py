@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from robots.driver import Camera, Driver
 
 DRIVERS: dict[str, str] = {
+    "echo": "robots.drivers.echo:make",
     "simulated": "robots.drivers.simulated:make",
 }
 """`driver:` of station.yaml → its factory."""

@@ -1,0 +1,127 @@
+"""A driver under its `station.yaml`: kind, limits, home pose and gripper cap laid over what the driver says itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightlab.contracts import Values
+from nightlab.errors import StationError, UsageError
+from nightlab.records import CellConfig, StationSpec
+from robots.driver import Driver, Primitive
+from robots.narrow import narrowed
+
+PATIENCE = 3.0
+"""`home` may take this many times as long as its steps need."""
+SLOWEST_s = 3.0
+"""Duration of `home` where the limits know no largest step."""
+
+
+class ConfiguredDriver:
+    """Implements `robots.driver.Driver`.
+
+    Raises:
+        UsageError: a rate, home pose or limit that does not fit the driver.
+        SafetyError: limits that leave nothing allowed.
+    """
+
+    def __init__(self, inner: Driver, cell: CellConfig) -> None:
+        self.inner = inner
+        self._cell = cell
+        self._of: StationSpec | None = None
+        self._spec = self.spec()
+        rate_hz = self._spec.rate_hz
+        if cell.rate_hz is not None and cell.rate_hz != rate_hz:
+            raise UsageError(f"rate_hz: {cell.rate_hz:g}: driver {cell.driver!r} runs at {rate_hz:g} Hz here")
+        self._check_home()
+
+    def spec(self) -> StationSpec:
+        """The driver's own, under the limits of station.yaml."""
+        own = self.inner.spec()
+        if own is not self._of:
+            update = {"limits": narrowed(own, self._cell.limits), "station_id": self._cell.station}
+            self._spec = own.model_copy(update=update | ({"kind": self._cell.kind} if self._cell.kind else {}))
+            self._of = own
+        return self._spec
+
+    def step(self, action: Values) -> None:
+        self.inner.step(action)
+
+    def observe(self) -> dict[str, NDArray[np.float64]]:
+        return self.inner.observe()
+
+    def hold_action(self) -> dict[str, NDArray[np.float64]]:
+        return self.inner.hold_action()
+
+    def joint_states(self) -> dict[str, NDArray[np.float64]]:
+        return self.inner.joint_states()
+
+    def render(self, camera: str, size_px: int | None = None) -> NDArray[np.uint8]:
+        return self.inner.render(camera, size_px)
+
+    def render_depth(self, camera: str) -> NDArray[np.float32] | None:
+        return self.inner.render_depth(camera)
+
+    def primitive(self, request: Primitive) -> Iterator[Values]:
+        """`home` goes to the pose of station.yaml; `grasp` is cut down to the gripper's cap."""
+        if request.name == "home" and self._cell.home:
+            return self._go_home()
+        if request.name == "grasp":
+            for cap in self._cell.limits.grippers:
+                if cap.arm in ("", request.arm) and not request.force_N <= cap.max_force_N:
+                    request = replace(request, force_N=cap.max_force_N)
+        return self.inner.primitive(request)
+
+    def stop(self, reason: str) -> None:
+        self.inner.stop(reason)
+
+    def clear(self) -> None:
+        self.inner.clear()
+
+    def close(self) -> None:
+        close = getattr(self.inner, "close", None)
+        if close is not None:
+            close()
+
+    def _go_home(self) -> Iterator[Values]:
+        """A straight line in the action's space, all channels arriving together."""
+        begin = self.inner.hold_action()
+        goal = {key: self._goal(key, value) for key, value in begin.items()}
+        periods = 1
+        for key, value in begin.items():
+            way = np.abs(goal[key] - value).ravel()
+            most = self._spec.limits.max_step.get(key)
+            if most is not None and way.any():
+                if (way[np.asarray(most) == 0] > 0).any():
+                    raise StationError(f"home: {key!r} may not move (max_step 0)")
+                periods = max(periods, int(np.ceil((way / np.maximum(most, 1e-12)).max())))
+            elif way.any():
+                periods = max(periods, int(SLOWEST_s * self._spec.rate_hz))
+        for number in range(1, int(periods * PATIENCE) + 1):
+            share = min(1.0, number / periods)
+            target = {key: value + share * (goal[key] - value) for key, value in begin.items()}
+            if number > periods and all(
+                np.allclose(goal[key], value, atol=1e-6) for key, value in self.inner.hold_action().items()
+            ):
+                return
+            yield target
+
+    def _goal(self, key: str, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        home = self._cell.home.get(key)
+        return value if home is None else np.reshape(np.array(home, dtype=np.float64), value.shape)
+
+    def _check_home(self) -> None:
+        sizes = {channel.key: prod(channel.shape) for channel in self._spec.actions}
+        limits = self._spec.limits
+        for key, pose in self._cell.home.items():
+            if key not in sizes or len(pose) != sizes[key]:
+                known = ", ".join(f"{name} ({size})" for name, size in sizes.items())
+                raise UsageError(f"home.{key}: {len(pose)} numbers; the station's actions: {known}")
+            if not all(
+                a <= x <= b for a, x, b in zip(limits.action_low[key], pose, limits.action_high[key], strict=True)
+            ):
+                raise UsageError(f"home.{key}: {pose} lies outside the limits")
