@@ -2,8 +2,9 @@
 
     python -m benchmarks.terminal_states push_t --n 200 --profile nominal --out DIR
 
-Runs the reference policy in this process, without sandbox and pacing, by the environment's own step and live check, and
-writes the evidence of each end with what the ground truth says of it (DIR/0.case, …).
+Runs the reference policy in this process, without sandbox and pacing, by the environment's own reset, step and live check,
+and writes the evidence of each end with what the ground truth says of it (DIR/00000.case, …). What DIR holds already is
+not played again.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import argparse
 import asyncio
 import importlib
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from environments import make, world
-from environments.exam import TruthStation, close, save
+from environments.exam import TruthStation, close
+from environments.workbench.kept_cases import KeptCases
 from nightlab.contracts import Policy
 from nightlab.errors import StationError
 from robots.profiles import load_profile
@@ -26,6 +29,10 @@ from robots.worlds import make_world
 
 STATIONS = 5
 """Simulated stations that the episodes are dealt to."""
+MOST_FAILED = 3
+"""Resets in a row that may fail for one episode."""
+AGAIN = 100_000_000
+"""Added to the seed of an episode whose reset failed."""
 
 
 async def play(station: TruthStation, environment: str, policy: Policy, seed: int) -> Any:
@@ -54,21 +61,42 @@ async def play(station: TruthStation, environment: str, policy: Policy, seed: in
 
 
 async def run(environment: str, n: int, profile: str, seed: int, out: Path) -> dict[str, Any]:
-    """Play `n` episodes and write their ends; returns what they came to."""
+    """Play until `out` holds the ends of `n` episodes; returns what was played and how many resets failed.
+
+    A reset that gives up ends no episode: its seed is left out, as the fleet leaves it out, and its station is laid anew.
+    Raises StationError if that happens more often than MOST_FAILED allows.
+    """
     chosen = load_profile(profile, world(environment))
-    stations = [TruthStation(make_world(world(environment), chosen, seed + number)) for number in range(STATIONS)]
-    reference = importlib.import_module(f"benchmarks.reference.{environment}.policy")
-    knobs = Path(str(reference.__file__)).with_name("params.yaml")
+    kept, stations = KeptCases(out, "terminal"), dict[int, TruthStation]()
     out.mkdir(parents=True, exist_ok=True)
-    good, begin_s = 0, time.perf_counter()
+    policy = reference_policy(environment)
+    failed, begin_s, missing = 0, time.perf_counter(), kept.missing(n)
+    for number in missing:
+        for again in range(MOST_FAILED + 1):
+            at = number % STATIONS
+            if at not in stations:
+                stations[at] = TruthStation(make_world(world(environment), chosen, seed + at))
+            try:
+                case = await play(stations[at], environment, policy, 1_000_000 + 1000 * seed + number + again * AGAIN)
+                break
+            except StationError as error:
+                failed += 1
+                print(f"nightlab: {environment}: {error}", file=sys.stderr, flush=True)
+                del stations[at]
+        else:
+            raise StationError(f"{environment}: {MOST_FAILED + 1} resets in a row failed. Try: nightlab reset-check")
+        kept.save(number, case)
+    return {"n": n, "played": len(missing), "failed": failed, "wall_s": round(time.perf_counter() - begin_s, 1)}
+
+
+def reference_policy(environment: str) -> Policy:
+    """The reference policy with its own knobs."""
+    module = importlib.import_module(f"benchmarks.reference.{environment}.policy")
+    knobs = Path(str(module.__file__)).with_name("params.yaml")
     with tempfile.TemporaryDirectory() as checkpoint:
         Path(checkpoint, "params.yaml").write_text(knobs.read_text() if knobs.is_file() else "{}")
-        policy = reference.make_policy(Path(checkpoint))
-    for number in range(n):
-        case = await play(stations[number % STATIONS], environment, policy, 1_000_000 + 1000 * seed + number)
-        save(case, out / f"{number:05d}.case")
-        good += case.success
-    return {"n": n, "successes": good, "wall_s": round(time.perf_counter() - begin_s, 1)}
+        policy: Policy = module.make_policy(Path(checkpoint))
+    return policy
 
 
 def main() -> None:

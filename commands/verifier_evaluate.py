@@ -1,7 +1,8 @@
 """`nightlab verifier evaluate`: the frozen verifier against ground truth, through its own process.
 
-A balanced set of states whose truth is known, and the ends of a good policy's episodes. Stations are simulated in this
-process, the verifier is the real one behind its socket; nothing is written into a lab.
+A balanced set of states whose truth is known, and the ends of a good policy's episodes. First all cases are made, unless
+they were kept from an earlier run (environments/workbench/kept_cases.py); then the real verifier judges them behind its
+socket, one after the other, with nothing else going on here. Nothing is written into a lab.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,14 +22,12 @@ import typer
 from nightlab.errors import ServiceError, UsageError
 
 if TYPE_CHECKING:
-    from environments.exam import Case, Tally
+    from environments.workbench.kept_cases import KeptCases
 
 PROJECT = Path(__file__).resolve().parents[1]
 READY_S = 300.0
 CALL_S = 600.0
 """How long start and one verdict may take: a measurement must not fail because the host is busy."""
-TERMINAL_S = 4 * 3600.0
-"""Wall seconds that the good policy may take for its episodes."""
 LIMITS = {
     "agreement": 0.99,
     "false_positives": 0,
@@ -60,46 +59,76 @@ def evaluate(
             f"--n {n} --terminal {terminal} --stations {stations}: nothing to measure. Try: "
             f"nightlab verifier evaluate {env} --n 500 --terminal 200"
         )
-    figures, wrong = asyncio.run(_measure(env, n, terminal, profile, seed, stations))
+    try:
+        figures, wrong = asyncio.run(_whole(env, n, terminal, profile, seed, stations))
+    except asyncio.CancelledError:
+        print("nightlab: stopped; the cases made so far are kept, the same command goes on", file=sys.stderr)
+        raise typer.Exit(128 + signal.SIGTERM) from None
     if as_json:
         print(json.dumps({**figures, "wrong": wrong}))
         return
     _print(env, figures, wrong)
 
 
-async def _measure(
+async def _whole(
     env: str, n: int, terminal: int, profile: str, seed: int, stations: int
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Start the verifier, have it judge every case, and count."""
-    import psutil
+    """Make what is missing of the cases, then measure. SIGTERM ends it in order."""
+    from commands import verifier_cases
 
-    from environments.exam import Tally, module
+    whole = asyncio.current_task()
+    assert whole is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, whole.cancel)
+    begin_s, parts = time.monotonic(), list[tuple["KeptCases", int]]()
+    failed = 0
+    if n:
+        parts.append((await verifier_cases.balanced(env, n, profile, seed, stations), n))
+    if terminal:
+        kept, failed = await verifier_cases.terminal(env, terminal, profile, seed)
+        parts.append((kept, terminal))
+    made_s = time.monotonic() - begin_s
+    figures, wrong = await measure(env, parts)
+    head = {"environment": env, "profile": profile, "seed": seed}
+    spent = {"making_cases_s": round(made_s, 1), "failed_resets": failed}
+    return head | figures | spent, wrong
+
+
+async def measure(env: str, parts: list[tuple[KeptCases, int]]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Have the verifier's process judge the first so many cases of each part; figures, and the verdicts that are wrong."""
+    from commands.progress import Progress
+    from environments.exam import module
+    from environments.exam_tally import Tally
     from environments.verifier_client import VerifierClient
+    from nightlab.processes import stop_async
 
+    exam, loads = module(env, "exam"), [os.getloadavg()[0]]
+    tally, frames, spent = Tally(exam.BAND), 0, list[float]()
+    progress = Progress(f"{env}: verdicts", sum(n for _, n in parts))
     with tempfile.TemporaryDirectory(prefix="nl-exam-") as name:
         room = Path(name)
-        process = await _start(room)
+        process = await start_verifier(room)
         try:
             client = await VerifierClient.connect(room / "v.sock", wait_s=READY_S, call_s=CALL_S)
             manifests = await client.manifests()
-            judge = psutil.Process(process.pid)
-            tally, frames, cpu_s = Tally(module(env, "exam").BAND), 0, 0.0
-            async for case in _cases(env, n, terminal, profile, seed, stations, room):
-                before = judge.cpu_times()
-                await _judge(client, case, tally)
-                after = judge.cpu_times()
-                cpu_s += after.user + after.system - before.user - before.system
-                frames += len(case.evidence.frames)
+            for kept, n in parts:
+                for number in range(n):
+                    case, before_s = kept.load(number), cpu_s(process.pid)
+                    begin_s = time.perf_counter()
+                    verdict = await client.verify_stored(env, case.stored, case.faults, case.start)
+                    tally.add(case.known, verdict, time.perf_counter() - begin_s)
+                    spent.append(cpu_s(process.pid) - before_s)
+                    frames += len(case.stored.frames_png)
+                    progress.at(progress.done + 1)
             await client.close()
         finally:
-            process.terminate()
-            await process.wait()
-    figures = tally.figures(module(env, "exam").NEAR_SHARE)
-    figures["cpu_s_per_frame"] = round(cpu_s / max(1, frames), 5)
+            await stop_async(process)
+    figures = tally.figures(exam.NEAR_SHARE)
+    figures["cpu_s_per_frame"] = round(sum(spent) / max(1, frames), 5)
+    figures["cpu_s_per_verdict_p95"] = round(sorted(spent)[int(0.95 * (len(spent) - 1))], 4)
     figures["frames"] = frames
+    figures["load_average"] = [round(load, 1) for load in (*loads, os.getloadavg()[0])]
     figures["passed"] = passed(figures)
-    head = {"environment": env, "profile": profile, "verifier_sha256": manifests[env]}
-    return head | figures, tally.wrong()
+    return {"verifier_sha256": manifests[env]} | figures, tally.wrong()
 
 
 def passed(figures: dict[str, Any]) -> bool:
@@ -109,69 +138,28 @@ def passed(figures: dict[str, Any]) -> bool:
     return enough and figures["unscored"] == 0 and all(figures[key] <= LIMITS[key] for key in most)
 
 
-async def _judge(client: Any, case: Case, tally: Tally) -> None:
-    from environments.frames import encode_depths, encode_frames
-
-    pngs = encode_frames([frame.rgb for frame in case.evidence.frames])
-    depths = encode_depths([frame.depth_m for frame in case.evidence.frames])
-    begin_s = time.perf_counter()
-    verdict = await client.verify(case.evidence, frames_png=pngs, depths_png=depths)
-    tally.add(case, verdict, time.perf_counter() - begin_s)
-
-
-async def _cases(
-    env: str, n: int, terminal: int, profile: str, seed: int, stations: int, room: Path
-) -> AsyncIterator[Case]:
-    """The balanced set, then the ends of a good policy's episodes."""
-    from environments import world
-    from environments.exam import TruthStation, collect, load, module
-    from robots.profiles import load_profile
-    from robots.worlds import make_world
-
-    chosen = load_profile(profile, world(env))
-    made = [TruthStation(make_world(world(env), chosen, seed + number)) for number in range(min(stations, max(1, n)))]
-    for number, state in enumerate(module(env, "exam").states(n, seed)):
-        yield await collect(made[number % len(made)], env, state, seed * 100_000 + number)
-    made.clear()
-    if terminal:
-        await _play(env, terminal, profile, seed, room)
-        for path in sorted((room / "terminal").glob("*.case")):
-            yield load(path, "terminal")
-
-
-async def _play(env: str, terminal: int, profile: str, seed: int, room: Path) -> None:
-    """Have a good policy play; it is a benchmark, which no command may import, so it runs beside."""
-    argv = ["-m", "benchmarks.terminal_states", env, "--n", str(terminal), "--profile", profile, "--seed", str(seed)]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *argv, "--out", str(room / "terminal"),
-        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, cwd=PROJECT,
-    )  # fmt: skip
+def cpu_s(pid: int) -> float:
+    """CPU seconds that a process has used: to the nanosecond where the kernel counts so, else to the tick of 10 ms."""
     try:
-        _, errors = await asyncio.wait_for(process.communicate(), TERMINAL_S)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        raise ServiceError(
-            f"no ends of a good policy's episodes for {env}: python {' '.join(argv)} failed with "
-            f"{errors.decode(errors='replace').strip()[-400:]}. Without them: nightlab verifier evaluate {env} --terminal 0"
-        )
+        told = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+    except OSError:
+        told = []
+    if told and all(line.split() for line in told):
+        return sum(int(line.split()[0]) for line in told) / 1e9
+    import psutil
+
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
-async def _start(room: Path) -> asyncio.subprocess.Process:
-    """The verifier process, ready."""
-    argv = [
-        "-m",
-        "environments.verifier_process",
-        "--socket",
-        str(room / "v.sock"),
-        "--ready-file",
-        str(room / "v.json"),
-    ]
+async def start_verifier(room: Path) -> asyncio.subprocess.Process:
+    """The verifier process, ready behind `room/v.sock`. It dies with this process, however that ends."""
+    from nightlab.processes import spawn_async
+
+    argv = ["-m", "environments.verifier_process", "--socket", room / "v.sock", "--ready-file", room / "v.json"]
     with (room / "v.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, *argv, stdout=log, stderr=log, cwd=PROJECT, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        process = await spawn_async(
+            [sys.executable, *argv], stdout=log, stderr=log, cwd=PROJECT, env={**os.environ, "OMP_NUM_THREADS": "1"}
         )
     deadline_s = time.monotonic() + READY_S
     while not (room / "v.json").exists():
@@ -182,10 +170,12 @@ async def _start(room: Path) -> asyncio.subprocess.Process:
 
 
 def _print(env: str, figures: dict[str, Any], wrong: list[dict[str, Any]]) -> None:
+    low, high = figures["agreement_wilson"] or (0.0, 0.0)
     print(
-        f"{env}: {figures['n']} verdicts, agreement {figures['agreement']} outside {figures['guard_band']}, "
-        f"{figures['false_positives']} false positives, {figures['false_negatives']} false negatives, "
-        f"unsure {figures['unsure_share']}, p95 {figures['latency_p95_s']} s, {figures['cpu_s_per_frame']} CPU-s a frame: "
+        f"{env}: {figures['n']} verdicts, agreement {figures['agreement']} [{low}, {high}] of {figures['n_outside_band']} "
+        f"outside {figures['guard_band']}, {figures['false_positives']} false positives, {figures['false_negatives']} false "
+        f"negatives, unsure {figures['unsure_share']}, p95 {figures['latency_p95_s']} s at load "
+        f"{figures['load_average'][-1]}, {figures['cpu_s_per_frame']} CPU-s a frame: "
         f"{'passed' if figures['passed'] else 'NOT passed'}"
     )
     for case in wrong:

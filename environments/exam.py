@@ -1,29 +1,22 @@
-"""Examining a verifier: episodes whose outcome is known from ground truth, and what the verdicts come to.
+"""Examining a verifier: episodes whose outcome is known from ground truth.
 
 An environment that can be examined has two modules: `exam` with `states(n, seed)`, `prepare(station, lease, admin,
 state, episode_seed)` and `BAND`; `truth` with `label(truths)` (see environments/push_t). The evidence is collected by
 the environment itself, as after any episode, so what is measured is the whole way from the camera to the verdict.
+What the verdicts come to is counted by environments/exam_tally.py; environments/workbench/kept_cases.py keeps the cases.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
-import msgpack
-import numpy as np
-
 from environments import make, package_name
-from environments.evidence import from_message, to_message
-from environments.frames import encode_depths, encode_frames
-from environments.fusion import GuardBand
 from nightlab.contracts import EpisodeEvidence, Frame, Lease, World
 from nightlab.errors import UsageError
-from nightlab.records import Outcome, Verdict
 from nightlab.testing.fake_station import FakeStation
 
 FIX = "write environments/<name>/exam.py and truth.py as docs/new_environment.md says"
@@ -96,129 +89,3 @@ async def close(
     success, value = module(environment, "truth").label([{**truth, **told} for truth in station.truths])
     evidence = replace(evidence, measures={**evidence.measures, **told})
     return Case(evidence, bool(success), float(value), part)
-
-
-def save(case: Case, path: Path) -> None:
-    """Write a case as msgpack, its frames as PNG."""
-    seen = case.evidence
-    message = to_message(
-        seen.environment,
-        encode_frames([frame.rgb for frame in seen.frames]),
-        seen.observations,
-        seen.faults,
-        seen.start,
-        seqs=[frame.seq for frame in seen.frames],
-        cameras=[frame.camera for frame in seen.frames],
-        depths_png=encode_depths([frame.depth_m for frame in seen.frames]),
-        measures=seen.measures,
-    )
-    path.write_bytes(msgpack.packb({"evidence": message, "success": case.success, "value": case.value}))
-
-
-def load(path: Path, part: str) -> Case:
-    """A case that `save` wrote."""
-    found = msgpack.unpackb(path.read_bytes())
-    return Case(from_message(found["evidence"]), bool(found["success"]), float(found["value"]), part)
-
-
-@dataclass(slots=True)
-class Tally:
-    """Verdicts against the truth."""
-
-    band: GuardBand
-    cases: list[tuple[Case, Verdict]] = field(default_factory=list)
-    latencies_s: list[float] = field(default_factory=list)
-
-    def add(self, case: Case, verdict: Verdict, latency_s: float) -> None:
-        """Count one verdict. The case's pictures are let go."""
-        self.cases.append((replace(case, evidence=EpisodeEvidence(case.evidence.environment, (), ())), verdict))
-        self.latencies_s.append(latency_s)
-
-    def figures(self, near_share: float) -> dict[str, Any]:
-        """What `nightlab verifier evaluate` prints. Agreement is counted where the truth lies outside the guard band."""
-        threshold = self.band.threshold
-        parts = {part: _counts(self._of(part), self.band) for part in ("balanced", "terminal")}
-        balanced = [case for case, _ in self._of("balanced")]
-        near = [abs(case.value - threshold) <= near_share * threshold for case in balanced]
-        return {
-            **_counts(self.cases, self.band),
-            "latency_p95_s": round(float(np.percentile(self.latencies_s, 95)), 4) if self.latencies_s else None,
-            "guard_band": [self.band.low, self.band.high],
-            "threshold": threshold,
-            "near_share": round(sum(near) / len(near), 4) if near else None,
-            "success_share": round(sum(case.success for case in balanced) / len(balanced), 4) if balanced else None,
-            "cameras": _cameras(self.cases, self.band),
-            "parts": parts,
-        }
-
-    def wrong(self) -> list[dict[str, Any]]:
-        """Every verdict that differs from the truth, inside the band as well."""
-        return [
-            {
-                "part": case.part,
-                "value": round(case.value, 6),
-                "truth": "success" if case.success else "failure",
-                "verdict": verdict.outcome.value,
-                "score": round(verdict.score, 6),
-                "reason": verdict.reason,
-                "inside_band": _inside(case, self.band),
-            }
-            for case, verdict in self.cases
-            if _said(verdict) is not case.success
-        ]
-
-    def _of(self, part: str) -> list[tuple[Case, Verdict]]:
-        return [pair for pair in self.cases if pair[0].part == part]
-
-
-def _said(verdict: Verdict) -> bool | None:
-    """Success or not; None: unscored."""
-    return None if verdict.outcome is Outcome.UNSCORED else verdict.outcome is Outcome.SUCCESS
-
-
-def _inside(case: Case, band: GuardBand) -> bool:
-    return band.low < case.value < band.high
-
-
-def _counts(cases: Sequence[tuple[Case, Verdict]], band: GuardBand) -> dict[str, Any]:
-    clear = [(case, verdict) for case, verdict in cases if not _inside(case, band)]
-    agreed = sum(_said(verdict) is case.success for case, verdict in clear)
-    positives = [(case, verdict) for case, verdict in cases if _said(verdict) and not case.success]
-    negatives = [(case, verdict) for case, verdict in cases if _said(verdict) is False and case.success]
-    return {
-        "n": len(cases),
-        "n_outside_band": len(clear),
-        "agreement": round(agreed / len(clear), 5) if clear else None,
-        "agreement_with_band": round(_share(_said(v) is c.success for c, v in cases), 5) if cases else None,
-        "false_positives": len(positives),
-        "false_negatives": len(negatives),
-        "false_positives_outside_band": sum(not _inside(case, band) for case, _ in positives),
-        "false_negatives_outside_band": sum(not _inside(case, band) for case, _ in negatives),
-        "unsure_share": round(_share(_unsure(verdict) for _, verdict in cases), 5) if cases else None,
-        "unscored": sum(_said(verdict) is None for _, verdict in cases),
-    }
-
-
-def _unsure(verdict: Verdict) -> bool:
-    """Whether the first look of all cameras together was unsure, settled later or not."""
-    said = set(verdict.cameras.values())
-    return verdict.extra_frames > 0 or ("unsure" in said and "failure" not in said)
-
-
-def _cameras(cases: Iterable[tuple[Case, Verdict]], band: GuardBand) -> dict[str, dict[str, int]]:
-    """What each camera got wrong of the value alone, where the truth is outside the band; `unsure`: it had no opinion."""
-    out: dict[str, dict[str, int]] = {}
-    for case, verdict in cases:
-        for camera, said in verdict.cameras.items():
-            row = out.setdefault(camera, {"n": 0, "false_positives": 0, "false_negatives": 0, "unsure": 0})
-            row["n"] += 1
-            row["unsure"] += said == "unsure"
-            if not _inside(case, band):
-                row["false_positives"] += said == "success" and case.value < band.threshold
-                row["false_negatives"] += said == "failure" and case.value >= band.threshold
-    return out
-
-
-def _share(values: Iterable[bool]) -> float:
-    listed = list(values)
-    return sum(listed) / len(listed)

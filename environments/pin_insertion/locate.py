@@ -14,8 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from environments.pin_insertion.patches import HUES, MIN_SATURATION, MIN_VALUE
+from environments.pin_insertion.plate import Plate
 from environments.pin_insertion.start import hole_offset
-from environments.pin_insertion.vision import HUES, MIN_SATURATION, MIN_VALUE, Head, Plate, look
+from environments.pin_insertion.vision import Head, look
 from nightlab import pin_box as box
 from nightlab.contracts import Frame, Values
 from nightlab.skills.rotation import compose, to_matrix

@@ -57,8 +57,11 @@ def hole_offset(hole: int) -> tuple[float, float]:
 
 
 def start_distance(asked: Mapping[str, float], achieved: Mapping[str, float]) -> float:
-    """How far an achieved start is from the asked one, m: of the tip, or of the yaw at 50 mm. Another hole: infinite."""
-    if int(asked["hole"]) != int(achieved["hole"]):
-        return math.inf
+    """How far an achieved start is from the asked one, m: of the tip, or of the yaw at 50 mm.
+
+    For another hole at least the distance between the holes (40 mm or more), so that it never counts as the same start;
+    always finite, since JSON knows no infinity.
+    """
     off_m = math.dist(*([start[key] for key in ("tip_x_m", "tip_y_m", "tip_z_m")] for start in (asked, achieved)))
-    return max(off_m, LEVER_m * abs(asked["yaw_rad"] - achieved["yaw_rad"]))
+    holes_m = math.dist(hole_offset(int(asked["hole"])), hole_offset(int(achieved["hole"])))
+    return max(off_m, holes_m, LEVER_m * abs(asked["yaw_rad"] - achieved["yaw_rad"]))

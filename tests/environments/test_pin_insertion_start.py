@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -18,7 +19,8 @@ from environments.pin_insertion.start import (
     sample_start,
     start_distance,
 )
-from nightlab.pin_box import hole_mouths
+from nightlab.pin_box import HOLE_PITCH_m, hole_mouths
+from nightlab.records import ResetReport
 from robots.worlds import yam_bench, yam_bench_spec
 
 
@@ -47,7 +49,11 @@ def test_distance_counts_tip_yaw_and_hole() -> None:
     assert start_distance(start, start) == 0.0
     assert math.isclose(start_distance(start, start | {"tip_x_m": start["tip_x_m"] + 0.002}), 0.002)
     assert math.isclose(start_distance(start, start | {"yaw_rad": start["yaw_rad"] + 0.1}), 0.005)
-    assert start_distance(start, start | {"hole": (start["hole"] + 1) % 4}) == math.inf
+    for other in {0.0, 1.0, 2.0, 3.0} - {start["hole"]}:
+        missed_m = start_distance(start, start | {"hole": other})
+        assert missed_m >= HOLE_PITCH_m > 9 * spec.START_TOLERANCE_m, "another hole is another start"
+        told = ResetReport(success=False, attempts=3, duration_s=1.0, asked=start, achieved={}, distance=missed_m)
+        assert json.loads(told.model_dump_json())["distance"] == missed_m, "an infinity would be null in JSON"
 
 
 def test_holes_lie_where_the_drawing_has_them() -> None:
