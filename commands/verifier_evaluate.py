@@ -45,6 +45,10 @@ def evaluate(
     profile: Annotated[str, typer.Option(help="nominal, real, hard, or a YAML file")] = "nominal",
     seed: Annotated[int, typer.Option(help="Seed of the set and of the first simulated station")] = 0,
     stations: Annotated[int, typer.Option(help="Simulated stations that the states are dealt to")] = 5,
+    cases: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of kept cases, judged as it is whatever the code is now; repeatable"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
 ) -> None:
     """Measure a verifier against ground truth: agreement, false verdicts, unsure share, time and CPU."""
@@ -60,7 +64,7 @@ def evaluate(
             f"nightlab verifier evaluate {env} --n 500 --terminal 200"
         )
     try:
-        figures, wrong = asyncio.run(_whole(env, n, terminal, profile, seed, stations))
+        figures, wrong = asyncio.run(_whole(env, n, terminal, profile, seed, stations, cases or []))
     except asyncio.CancelledError:
         print("nightlab: stopped; the cases made so far are kept, the same command goes on", file=sys.stderr)
         raise typer.Exit(128 + signal.SIGTERM) from None
@@ -71,7 +75,7 @@ def evaluate(
 
 
 async def _whole(
-    env: str, n: int, terminal: int, profile: str, seed: int, stations: int
+    env: str, n: int, terminal: int, profile: str, seed: int, stations: int, folders: list[Path]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Make what is missing of the cases, then measure. SIGTERM ends it in order."""
     from commands import verifier_cases
@@ -81,6 +85,12 @@ async def _whole(
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, whole.cancel)
     begin_s, parts = time.monotonic(), list[tuple["KeptCases", int]]()
     failed = 0
+    if folders:
+        from environments.workbench.kept_cases import cases_at
+
+        found = [cases_at(env, folder) for folder in folders]
+        parts = [(kept, min(len(kept), n if kept.part == "balanced" else terminal)) for kept in found]
+        n = terminal = 0
     if n:
         parts.append((await verifier_cases.balanced(env, n, profile, seed, stations), n))
     if terminal:
@@ -89,7 +99,10 @@ async def _whole(
     made_s = time.monotonic() - begin_s
     figures, wrong = await measure(env, parts)
     head = {"environment": env, "profile": profile, "seed": seed}
-    spent = {"making_cases_s": round(made_s, 1), "failed_resets": failed}
+    spent: dict[str, Any] = {"making_cases_s": round(made_s, 1), "failed_resets": failed}
+    spent["cases"] = [
+        {"part": kept.part, "n": count, "folder": kept.folder.name, "changed": kept.changed} for kept, count in parts
+    ]
     return head | figures | spent, wrong
 
 
@@ -156,10 +169,11 @@ async def start_verifier(room: Path) -> asyncio.subprocess.Process:
     """The verifier process, ready behind `room/v.sock`. It dies with this process, however that ends."""
     from nightlab.processes import spawn_async
 
-    argv = ["-m", "environments.verifier_process", "--socket", room / "v.sock", "--ready-file", room / "v.json"]
+    argv = [sys.executable, "-m", "environments.verifier_process"]
+    argv += ["--socket", str(room / "v.sock"), "--ready-file", str(room / "v.json")]
     with (room / "v.log").open("wb") as log:
         process = await spawn_async(
-            [sys.executable, *argv], stdout=log, stderr=log, cwd=PROJECT, env={**os.environ, "OMP_NUM_THREADS": "1"}
+            argv, stdout=log, stderr=log, cwd=PROJECT, env={**os.environ, "OMP_NUM_THREADS": "1"}
         )
     deadline_s = time.monotonic() + READY_S
     while not (room / "v.json").exists():

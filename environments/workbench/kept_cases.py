@@ -58,6 +58,12 @@ class KeptCases:
     def __len__(self) -> int:
         return sum(1 for _ in self.folder.glob(f"*{SUFFIX}"))
 
+    @property
+    def changed(self) -> list[str]:
+        """Files of the code that made these cases which are not the same any more, by path in the project."""
+        made = json.loads((self.folder / MADE).read_text())["files"]
+        return sorted(name for name, sha256 in made.items() if not _is(PROJECT / name, sha256))
+
     def missing(self, n: int) -> list[int]:
         """Numbers below `n` that are not there yet."""
         return [number for number in range(n) if not self._path(number).exists()]
@@ -106,6 +112,23 @@ def open_cases(
     return KeptCases(folder, part)
 
 
+def cases_at(environment: str, folder: Path) -> KeptCases:
+    """Cases that were made before, whether or not the code is still the same; `changed` tells.
+
+    Raises UsageError if there are none of this environment in the folder.
+    """
+    try:
+        made = json.loads((folder / MADE).read_text())
+        if made["environment"] == environment:
+            return KeptCases(folder, str(made["part"]))
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(
+            f"{folder} holds no kept cases ({type(error).__name__}: {error}); those there are: "
+            f"ls {signing.operator_dir() / 'exams' / environment}"
+        ) from error
+    raise UsageError(f"{folder} holds cases of {made['environment']}, not of {environment}")
+
+
 def code_hashes(environment: str, modules: Iterable[str] = (), also: Iterable[str] = ()) -> files.Hashes:
     """sha256 of each file that a case comes from."""
     package, physics = package_name(environment), f"robots.worlds.{world(environment)}"
@@ -120,6 +143,10 @@ def code_hashes(environment: str, modules: Iterable[str] = (), also: Iterable[st
     ]
     found |= {name: PROJECT / name for name in beside if (PROJECT / name).is_file()}
     return files.hash_files({name: path for name, path in found.items() if not name.startswith(DRAWS_NOTHING)})
+
+
+def _is(path: Path, sha256: str) -> bool:
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
 
 
 def _roots(package: str) -> list[Path]:

@@ -58,6 +58,19 @@ def test_the_command_measures_through_the_verifiers_own_process_and_keeps_its_ca
     assert [path.stat().st_mtime for path in cases[1:]] == written_s[1:], "only what is missing is made"
     assert "states 8/8" in again.stderr
     assert "episodes" not in again.stderr
+    folders = sorted({path.parent for path in cases})
+    told = {"part": "balanced", "n": 8, "folder": folders[0].name, "changed": []}
+    assert told in json.loads(again.stdout)["cases"]
+    made = json.loads((folders[0] / "made.json").read_text())
+    made["files"]["robots/worlds/push_t.py"] = "0" * 64
+    (folders[0] / "made.json").write_text(json.dumps(made))
+    third = run(tmp_path, "--cases", str(folders[0]), "--json")
+    assert third.returncode == 0, third.stderr
+    assert json.loads(third.stdout)["cases"] == [{**told, "changed": ["robots/worlds/push_t.py"]}]
+    assert json.loads(third.stdout)["parts"]["terminal"]["n"] == 0
+    wrong = run(tmp_path, "--cases", str(tmp_path))
+    assert wrong.returncode == 2
+    assert "holds no kept cases" in wrong.stderr
 
 
 def test_nothing_to_measure_is_refused(tmp_path: Path) -> None:
