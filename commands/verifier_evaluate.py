@@ -96,6 +96,10 @@ async def _whole(
     if terminal:
         kept, failed = await verifier_cases.terminal(env, terminal, profile, seed)
         parts.append((kept, terminal))
+    if not any(count for _, count in parts):
+        raise UsageError(
+            f"no case to judge in {', '.join(map(str, folders))}. Try: nightlab verifier evaluate {env} --n 60"
+        )
     made_s = time.monotonic() - begin_s
     figures, wrong = await measure(env, parts)
     head = {"environment": env, "profile": profile, "seed": seed}
