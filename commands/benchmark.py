@@ -5,5 +5,8 @@ Each prints one JSON object with `--json`, says what it left out (warm-up) and i
 
 from __future__ import annotations
 
-VERBS: dict[str, tuple[str, str]] = {}
+VERBS: dict[str, tuple[str, str]] = {
+    "estop": ("commands.benchmark_estop:estop", "From the call of an e-stop to the last motion command."),
+    "loop": ("commands.benchmark_loop:loop", "Round trip and late actions of the control loop at 100 Hz."),
+}
 """Measurement → where its function is, and its line of help; see `commands.main.GROUPS`."""

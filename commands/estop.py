@@ -24,8 +24,15 @@ def estop(
     lab: Annotated[Path, typer.Option(help="Lab directory")] = Path("lab"),
     reason: Annotated[str, typer.Option(help="Stands in the ledger and in the station's errors")] = "nightlab estop",
     clear: Annotated[bool, typer.Option("--clear", help="Allow motion again")] = False,
+    keys: Annotated[str, typer.Option(help="Operator's keys, to clear a station on another host")] = "",
+    address: Annotated[
+        str, typer.Option(help="A station outside every lab, HOST:PORT; with --keys if it needs them")
+    ] = "",
 ) -> None:
     """Stop every robot of the lab, or one, at once. Robots hold until `nightlab estop --clear`."""
+    if address:
+        stop_outside(address, keys, reason, clear=clear)
+        return
     from commands.lab_state import read_state
     from data.lab import Lab
 
@@ -39,26 +46,52 @@ def estop(
             raise UsageError.unknown("station", station, known, f"nightlab status --lab {lab}")
     if not places:
         raise StationError(f"no station of {lab} is known; the lab was never up. See: nightlab status --lab {lab}")
-    failed = asyncio.run(stop_stations(places, reason, clear=clear, say=typer.echo))
-    note(opened, [place.station for place in places if place.station not in failed], reason, clear=clear)
+    token = opened.operator_token().read_text().strip() if clear else ""
+    failed = asyncio.run(stop_stations(places, reason, clear=clear, token=token, keys=keys, say=typer.echo))
+    note(opened, [place for place in places if place.station not in failed], reason, clear=clear)
     if len(failed) == len(places) and (state is None or not state.supervisor.alive):
         raise StationError(f"the lab {lab} is down: none of its station servers runs. See: nightlab status --lab {lab}")
     if failed:
+        what = "did not clear" if clear else "did not answer"
         raise StationError(
-            f"{', '.join(sorted(failed))} did not answer: "
-            f"{'; '.join(failed.values())}. If it moves, cut its power; see: nightlab status --lab {lab}"
+            f"{', '.join(sorted(failed))} {what}: {'; '.join(failed.values())}. "
+            f"{'' if clear else 'If it moves, cut its power; '}see: nightlab status --lab {lab}"
         )
 
 
+def stop_outside(address: str, keys: str, reason: str, *, clear: bool) -> None:
+    """Stop, or clear, one station that no lab of this host knows."""
+    from nightlab.records import StationPlace
+
+    place = StationPlace(station=address, address=address, keys=keys)
+    failed = asyncio.run(stop_stations((place,), reason, clear=clear, keys=keys, say=typer.echo))
+    if failed:
+        raise StationError(f"{failed[address]}{'' if clear else '. If it moves, cut its power'}")
+
+
 async def stop_stations(
-    places: tuple[StationPlace, ...], reason: str, *, clear: bool = False, say: typer.Typer | object = print
+    places: tuple[StationPlace, ...],
+    reason: str,
+    *,
+    clear: bool = False,
+    token: str = "",
+    keys: str = "",
+    say: typer.Typer | object = print,
 ) -> dict[str, str]:
     """Stop all stations at the same time.
+
+    Args:
+        places: the stations.
+        reason: stands in their errors.
+        clear: allow motion again, rather than stop.
+        say: told of each station that confirmed.
+        token: clears the e-stop of stations on this host.
+        keys: the operator's folder, for stations that need keys.
 
     Returns:
         Why, by station, for those that did not confirm within `CALL_S`.
     """
-    from robots.client import StationClient
+    from robots.client import StationClient, estop_now
 
     failed: dict[str, str] = {}
 
@@ -66,11 +99,14 @@ async def stop_stations(
         begin_s = time.monotonic()
         try:
             async with asyncio.timeout(CALL_S):
-                client = await StationClient.connect(place.address, timeout_s=CALL_S)
-                try:
-                    await (client.clear_estop() if clear else client.estop(reason))
-                finally:
-                    await client.close()
+                if not clear:
+                    await estop_now(place.address, reason, keys=place.keys, timeout_s=CALL_S)
+                else:
+                    client = await StationClient.connect(place.address, keys=keys or place.keys, timeout_s=CALL_S)
+                    try:
+                        await client.clear_estop("" if place.keys else token)
+                    finally:
+                        await client.close()
         except (NightlabError, TimeoutError, OSError) as error:
             failed[place.station] = str(error) or f"no answer within {CALL_S:g} s"
             return
@@ -82,20 +118,34 @@ async def stop_stations(
     return failed
 
 
-def note(lab: Lab, stations: list[str], reason: str, *, clear: bool) -> None:
-    """Write it into the ledger, if the keeper is there to do so."""
+def note(lab: Lab, places: list[StationPlace], reason: str, *, clear: bool) -> None:
+    """Write it into the ledger, if the keeper is there to do so. The fleet's watch writes the same events, once."""
+    from commands.unpark import parked_stations
+    from data.estops import REASON, cleared_event, estop_events, running_campaign
     from data.keeper_client import SyncKeeperClient
-    from nightlab.records import Event
+    from data.ledger import LedgerReader
 
     try:
+        parked = parked_stations(lab)
+        campaign = running_campaign(LedgerReader(lab.ledger_path).events()) if lab.ledger_path.exists() else ""
         with SyncKeeperClient(lab.keeper_socket, retry_s=1.0) as keeper:
-            for station in stations:
-                event_id = f"estop:{station}:{time.time_ns()}"
-                keeper.append(
-                    Event(
-                        event_id=event_id, kind="note" if clear else "estop", station=station, wall_s=time.time(),
-                        data={"reason": f"e-stop cleared: {reason}" if clear else reason},
-                    )
-                )  # fmt: skip
+            for place in places:
+                was = parked.get(place.station, ("", ""))[1]
+                if clear and REASON.strip() in was:
+                    keeper.append(cleared_event(place.station, campaign, was, time.time()))
+                elif not clear:
+                    for event in estop_events(place.station, campaign, reason, asyncio.run(latched_s(place))):
+                        keeper.append(event)
     except (NightlabError, OSError):
         typer.echo("the keeper does not answer, so the ledger does not know of it", err=True)
+
+
+async def latched_s(place: StationPlace) -> float:
+    """Wall clock at which the station latched its e-stop; it names the events."""
+    from robots.client import StationClient
+
+    client = await StationClient.connect(place.address, keys=place.keys, timeout_s=CALL_S)
+    try:
+        return (await client.stats()).estop_s or time.time()
+    finally:
+        await client.close()

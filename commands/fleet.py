@@ -18,6 +18,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -27,6 +28,9 @@ from commands.pools import CAMPAIGN_FLOWS, CAMPAIGN_POOL, STATION_FLOWS
 from nightlab.errors import NightlabError
 from nightlab.heartbeat import beating
 from nightlab.processes import spawn_async, stop_async
+
+if TYPE_CHECKING:
+    from data.lab import Lab
 
 GRACE_S = 20.0
 """Longest time that cancelled flow runs get to release their robots, wall seconds."""
@@ -45,6 +49,7 @@ async def run(
     hearts: Path | None = None,
     resume: bool = False,
     api_timeout_s: float = 60.0,
+    lab: Lab | None = None,
 ) -> None:
     """Serve the pools of `robots` and `campaign` until SIGTERM or SIGINT.
 
@@ -58,6 +63,7 @@ async def run(
         hearts: Folder with the heartbeats of flow runs and trials; those that fall silent are killed.
         resume: Schedule interrupted roots again, rather than marking them Crashed.
         api_timeout_s: How long to wait for the Prefect server.
+        lab: Whose stations are watched for e-stops; None = none are.
     """
     modules = [path.rpartition(".")[0] for path in (*campaign_flows, *station_flows)]
     warm = await start_warm(warm_socket, modules) if warm_socket is not None else None
@@ -82,6 +88,10 @@ async def run(
             worker = ProcessWorker(work_pool_name=pool, name=f"fleet {pool}", create_pool_if_not_found=False)
             group.start_soon(worker.start)
         group.start_soon(see_cancelled)
+        if lab is not None:
+            from commands.station_watch import watch
+
+            group.start_soon(watch, lab)
         group.start_soon(beating, heartbeat_file)
         if hearts is not None:
             group.start_soon(see_silent, hearts)
@@ -141,7 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
             run(
                 robots, station_flows=station_flows or STATION_FLOWS, campaign_flows=campaign_flows or CAMPAIGN_FLOWS,
                 warm_socket=None if asked.cold else lab.socket("warm.sock"), ready_file=asked.ready_file,
-                heartbeat_file=asked.heartbeat_file, hearts=hearts_dir(lab), resume=asked.resume,
+                heartbeat_file=asked.heartbeat_file, hearts=hearts_dir(lab), resume=asked.resume, lab=lab,
             )
         )  # fmt: skip
     except NightlabError as error:

@@ -50,6 +50,15 @@ GROUPS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
             "build": ("commands.environment_build:build", "Let a researcher author reset and verify on copies."),
         },
     ),
+    "station": (
+        "One robot cell, on the machine that it is wired to.",
+        {
+            "serve": ("commands.station:serve", "Serve a station from its station.yaml."),
+            "check": ("commands.station:check", "Check a station.yaml, robot and cameras; nothing moves."),
+            "clear": ("commands.station:clear", "Clear a station's e-stop, with the operator's token."),
+            "keys": ("commands.station:keys", "Make certificates and tokens for a station that others reach."),
+        },
+    ),
     "benchmark": ("Measure nightlab itself on this host.", BENCHMARKS),
 }
 """Verb → its line of help and its own verbs, in the same form as `COMMANDS`."""

@@ -115,13 +115,14 @@ def _station(lab: Lab, station: StationConfig, place: StationPlace) -> Service:
         lab, station.station, "robots.serve", "--station", station.station, "--world", station.world,
         "--profile", station.profile, "--speed", station.speed, "--station-seed", station.station_seed,
         "--address", place.address, "--admin-socket", place.admin_socket,
+        "--latch-file", lab.run_dir / f"{station.station}.latch", "--operator-token-file", lab.operator_token(),
         station=station.station,
     )  # fmt: skip
 
 
 def _place(lab: Lab, station: StationConfig, port: int) -> StationPlace:
     if station.remote:
-        return StationPlace(station=station.station, address=station.address)
+        return StationPlace(station=station.station, address=station.address, keys=station.keys)
     address = f"{station.address.rpartition(':')[0]}:{port}" if _is_tcp(station.address) else station.address
     return StationPlace(
         station=station.station,

@@ -74,7 +74,7 @@ async def stations(places: tuple[StationPlace, ...]) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"station": place.station, "address": place.address, "answers": False}
         try:
             async with asyncio.timeout(ANSWER_S):
-                client = await StationClient.connect(place.address, timeout_s=ANSWER_S)
+                client = await StationClient.connect(place.address, keys=place.keys, timeout_s=ANSWER_S)
                 try:
                     spec, stats = await client.describe(), await client.stats()
                 finally:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import secrets
 import shutil
 import sqlite3
 import tempfile
@@ -106,6 +108,16 @@ class Lab:
     def key_path(self) -> Path:
         """The secret that all seeds derive from."""
         return self.run_dir / "campaign.key"
+
+    def operator_token(self) -> Path:
+        """The file with the token that clears an e-stop of this lab's own stations; made where it is missing."""
+        path = self.run_dir / "operator.token"
+        if not path.exists():
+            self.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                    file.write(secrets.token_hex(32))
+        return path
 
     @property
     def keeper_socket(self) -> Path:

@@ -29,6 +29,20 @@ MOTION_S = 120.0
 CAPTURE_S = 10.0
 
 
+async def estop_now(address: str, reason: str, *, keys: Path | str = "", timeout_s: float = CALL_S) -> None:
+    """Stop a station's motion: a connection of its own, one call, nothing before it.
+
+    Raises:
+        StationError: nobody confirmed within `timeout_s`.
+    """
+    channel = Channel(address, keys)
+    try:
+        stub = rpc.StationStub(channel.grpc)  # type: ignore[no-untyped-call]
+        await channel.call(stub.EStop, pb.EStopRequest(reason=reason), "estop", timeout_s=timeout_s)
+    finally:
+        await channel.close()
+
+
 class StationClient:
     """A connection to one station. Make it with `await StationClient.connect(address)`.
 

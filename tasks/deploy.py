@@ -26,7 +26,8 @@ async def deploy(
 ) -> dict[str, Any]:
     """Checkpoint, station → `{"problems": []}`, or what is wrong with the policy (REJECTED)."""
     code_dir = await lab.keeper.export_idea(idea)
-    client = await StationClient.connect(lab.place(station).address)
+    place = lab.place(station)
+    client = await StationClient.connect(place.address, keys=place.keys)
     try:
         spec = await client.describe()
         observations: list[Values] = [(await client.observe()).values]

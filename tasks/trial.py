@@ -22,13 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from data.campaign_state import CampaignState
+from data.estops import estop_events
 from data.judge import ConfirmVerdict, SearchVerdict
 from data.keeper_client import KeeperClient
 from data.ledger import LedgerReader
 from data.schedule import TrialPlan, stop_trial
 from environments import make
 from environments.verifier_client import VerifierClient
-from nightlab.errors import NightlabError, ResetError, StationError
+from nightlab.errors import EstopError, NightlabError, ResetError, StationError
 from nightlab.records import CampaignSpec, EpisodeEnd, EpisodeKey, EpisodeRecord, Event, Outcome, SeedPool, Verdict
 from policies.host import PolicyProcess
 from robots.admin import AdminClient
@@ -101,7 +102,11 @@ class Trial:
         """Run the job; raises TamperError before anything moves if a frozen file was changed."""
         self.manifest_sha256 = check_pin(self.job.campaign)
         await self._policy(self.job.candidate)
-        await self._connect()
+        try:
+            await self._connect()
+        except EstopError:
+            await self._stopped()
+            raise
         try:
             if self.job.compare:
                 plan = await self.keeper.trial_plan(
@@ -129,7 +134,7 @@ class Trial:
     async def _connect(self) -> None:
         """Connect, take the lease, and sample the held-out station if one is asked for."""
         place = self.job.place
-        self.station = await StationClient.connect(place.address)
+        self.station = await StationClient.connect(place.address, keys=place.keys)
         self.spec = await self.station.describe()
         self.rate_hz = self.spec.rate_hz
         self.lease = await self.station.lease(self.job.iteration, self.environment.limits)
@@ -236,6 +241,11 @@ class Trial:
                 await self._join()
                 await self._park(key, error)
                 raise
+            except EstopError:
+                await self._join()
+                self.unscored += 1
+                await self._stopped()
+                continue
             except StationError as error:
                 await self._station_fault(key, str(error))
                 continue
@@ -325,6 +335,28 @@ class Trial:
             )
         )
 
+    async def _stopped(self) -> None:
+        """The e-stop is latched: the station waits for a person, this work for the station; the others go on.
+
+        Raises:
+            ResetError: always, unless the e-stop has been cleared meanwhile.
+        """
+        place = self.job.place
+        client = await StationClient.connect(place.address, keys=place.keys)
+        try:
+            stats = await client.stats()
+        finally:
+            await client.close()
+        if not stats.estop:
+            return
+        campaign = self.job.campaign.campaign
+        for event in estop_events(place.station, campaign, stats.estop, stats.estop_s, self.job.iteration):
+            await self.keeper.append(event)
+        raise ResetError(
+            f"{place.station} is stopped (e-stop: {stats.estop}). Look at the cell, then: "
+            f"nightlab estop {place.station} --clear"
+        )
+
     async def _station_fault(self, key: EpisodeKey, reason: str) -> None:
         """Write the fault down as an event, and wait for the station to come back."""
         self.unscored += 1
@@ -345,7 +377,9 @@ class Trial:
             try:
                 await self._connect()
                 return
-            except StationError:
+            except StationError as error:
+                if isinstance(error, EstopError):
+                    await self._stopped()
                 if time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(0.5)

@@ -52,6 +52,8 @@ class StationPlace(Record):
     admin_socket: str | None = None
     """Unix socket of SimulatorAdmin; None for real robots."""
     station_seed: int | None = None
+    keys: str = ""
+    """Folder with this lab's certificate and token for a station on another host; empty: it needs none."""
 
 
 class WorkKind(StrEnum):
@@ -124,6 +126,8 @@ class StationConfig(Record):
     address: str = "127.0.0.1:0"
     """gRPC address to serve at; port 0 = chosen once and then kept. With `remote: true`, where the server already is."""
     remote: bool = False
+    keys: str = ""
+    """Folder that `nightlab station keys` made for this lab, for a station on another host. Not inside the lab."""
 
 
 class LabConfig(Record):

@@ -48,6 +48,13 @@ def make_driver(cell: CellConfig) -> Driver:
     return with_cameras(factory(cell.config, cell), open_cameras(cell))
 
 
+def check_names(cell: CellConfig) -> None:
+    """Whether the drivers of a `station.yaml` exist; opens nothing. Raises UsageError."""
+    _find("driver", cell.driver, DRIVERS, "nightlab.drivers")
+    for camera in cell.cameras.values():
+        _find("camera driver", camera.driver, CAMERAS, "nightlab.cameras")
+
+
 def open_cameras(cell: CellConfig) -> dict[str, Camera]:
     """The cameras that `station.yaml` asks for, by key; none stays open if one cannot be opened."""
     opened: dict[str, Camera] = {}
