@@ -26,6 +26,7 @@ from nightlab.skills.pin import (
     pin_of,
     raised,
     take_back,
+    withdraw,
 )
 from nightlab.skills.rotation import between
 
@@ -39,6 +40,10 @@ LEFT_PARKED = (-0.22, 0.02, 0.22, 0.0, 0.0, 0.0)
 RIGHT_PARKED = (0.22, 0.02, 0.22, 0.0, 0.0, 0.0)
 """Where the arms wait, clear of plate and cameras."""
 LEFT_WIDTH_m = 0.03
+HANDOVERS = 2
+"""A pin that leaned much leans a little after the first."""
+PARKED_m = 0.03
+"""An arm nearer than this to its resting place is parked."""
 MEETING_m = (0.02, 0.03, 0.168)
 """Where the tip is during a handover: where both arms reach far from their joints' stops."""
 
@@ -84,13 +89,25 @@ def pin_standing(hands: Hands, pin: Array, counts: Counts) -> Skill:
 
 
 def straighten(hands: Hands, counts: Counts) -> Skill:
-    """Hand the pin over to the left hand and back, if it does not sit straight in the right one."""
-    if not sits_well(hands):
+    """Hand the pin over to the left hand and back, if it does not sit straight in the right one; park the left arm."""
+    yield from park_left(hands)  # a handover that failed may have left it where the pin shall go
+    if sits_well(hands):
+        return
+    for _ in range(HANDOVERS):
         counts.handovers += 1
         yield from hand_over(hands, MEETING_m)
         yield from look(hands)
-        if not sits_well(hands, slack=2.0):
-            raise SkillError("the pin sits badly in the gripper after a handover")
+        if sits_well(hands, slack=2.0):
+            yield from park_left(hands)
+            return
+    raise SkillError("the pin sits badly in the gripper after a handover")
+
+
+def park_left(hands: Hands) -> Skill:
+    """Left arm, empty: back from where the hands meet, and to its resting place; at once if it is there."""
+    off = hands.seen["left_tcp"][:3] - np.array(LEFT_PARKED[:3])
+    if float(np.sqrt(off @ off)) > PARKED_m:
+        yield from withdraw(hands)
         yield from home(hands, "left", LEFT_PARKED, width_m=LEFT_WIDTH_m)
 
 

@@ -10,22 +10,23 @@ import pytest
 
 from environments.pin_insertion import spec
 from environments.pin_insertion.environment import PinInsertion
+from environments.pin_insertion.recover import LEFT_PARKED
 from environments.pin_insertion.start import sample_start
 from nightlab.contracts import Lease
 from nightlab.errors import StationError
-from nightlab.skills.motion import Hands, glide, pause
-from nightlab.skills.pin import hand_over, look, pin_of, raised
+from nightlab.skills.motion import Hands, glide, move, pause
+from nightlab.skills.pin import SIDEWAYS, hand_over, look, pin_of, raised
 from nightlab.skills.run import perform
 from nightlab.testing.fake_station import FakeStation
-from robots.profiles import load_profile
+from robots.profiles import Spread, load_profile
 from robots.worlds import make_world
 
 Body = Callable[[PinInsertion, FakeStation, Lease], Awaitable[None]]
 
 
-def on_the_bench(body: Body, pins: int = 1) -> None:
+def on_the_bench(body: Body, **changes: object) -> None:
     async def main() -> None:
-        profile = load_profile("nominal", "yam_bench").model_copy(update={"pins": pins})
+        profile = load_profile("nominal", "yam_bench").model_copy(update=changes)
         station = FakeStation(make_world("yam_bench", profile, 4))
         environment = PinInsertion()
         await body(environment, station, await station.lease("test", environment.limits))
@@ -95,6 +96,43 @@ def test_a_handover_sets_the_pin_straight() -> None:
         assert truth["held"] == 1.0
         assert np.hypot(pin[3], pin[4]) < 0.02
         assert abs(truth["pin_z_m"] - 0.168) < 0.004
+
+    on_the_bench(body)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_pin_that_leans_far_in_the_jaws_is_set_upright_by_a_hand_that_leans_with_it(sign: int) -> None:
+    async def body(environment: PinInsertion, station: FakeStation, lease: Lease) -> None:
+        lean_rad, seed = 0.0, 0
+        while not 0.6 < sign * lean_rad < 0.9:
+            seed += 1
+            await station.teleport(sample_start(seed), seed)
+            lean_rad = (await station.truth())["pin_rx_rad"]
+        report = await environment.reset(station, lease, 21, admin=station)
+        assert report.success, report.reason
+        assert report.counts["handovers"] >= 1
+        truth = await station.truth()
+        assert truth["held"] == 1.0
+        assert np.hypot(truth["pin_rx_rad"], truth["pin_ry_rad"]) < 0.08
+        left = station.world.observe()["left_tcp"]
+        assert np.linalg.norm(left[:3] - LEFT_PARKED[:3]) < 0.02, "the left arm is out of the policy's way again"
+
+    on_the_bench(body, grasp_tilt_rad=Spread(value=0.6))
+
+
+def test_a_left_arm_that_a_failed_handover_left_there_is_parked_before_the_episode() -> None:
+    async def body(environment: PinInsertion, station: FakeStation, lease: Lease) -> None:
+        async with station.control(lease, "test") as session:
+            seen = await session.hold()
+            hands = Hands.of(seen.values, seen.executed)
+            await perform(
+                session, move(hands, "left", [-0.05, 0.03, 0.19, *SIDEWAYS], within_m=0.01, must=False), hands
+            )
+        report = await environment.reset(station, lease, 22, admin=station)
+        assert report.success, report.reason
+        assert report.counts["handovers"] == 0
+        left = station.world.observe()["left_tcp"]
+        assert np.linalg.norm(left[:3] - LEFT_PARKED[:3]) < 0.02
 
     on_the_bench(body)
 
