@@ -27,7 +27,7 @@ from agents import prompt, surface
 from agents.recipe import peek_recipe
 from agents.workspace import EDITABLE, WorkspaceError, diff, read_text, snapshot
 from nightlab.errors import UsageError
-from nightlab.processes import kill_group, spawn_async
+from nightlab.processes import kill_group, spawn_async, until_stopped
 from nightlab.records import Proposal, ProposalContext, ProposalStatus, Usage
 from nightlab.sandbox import Limits, Sandbox
 
@@ -137,6 +137,7 @@ class CommandResearcher:
         )
         process = await spawn_async(argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
         log = bytearray()
+        watch = asyncio.create_task(_end_stopped(process.pid))
         try:
             async with asyncio.timeout(budget_s):
                 await _drain(process, log)
@@ -144,9 +145,16 @@ class CommandResearcher:
         except TimeoutError:
             return None, log.decode(errors="replace")
         finally:
+            watch.cancel()
             kill_group(process.pid)
             with contextlib.suppress(ProcessLookupError):
                 await process.wait()
+
+
+async def _end_stopped(pid: int) -> None:
+    """Kill a program that was stopped by a signal, rather than wait for its budget."""
+    await until_stopped(pid)
+    kill_group(pid)
 
 
 async def _drain(process: asyncio.subprocess.Process, log: bytearray) -> None:

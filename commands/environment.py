@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from nightlab.errors import UsageError
+
 PROJECT = Path(__file__).resolve().parent.parent
 """Root of the project's clone: working directory of every process of a lab."""
 
@@ -25,6 +27,21 @@ _DROP = (
 def poll_s(pools: int) -> float:
     """Seconds between two polls of a work pool. Eight pools at 1 s cost the server a quarter of a core."""
     return 1.0 if pools <= 8 else 2.0
+
+
+def database_url(text: str) -> str:
+    """The URL as Prefect takes it: `postgresql://…` as `postgresql+asyncpg://…`.
+
+    Raises:
+        UsageError: it names another kind of database.
+    """
+    kind, separator, rest = text.partition("://")
+    if not separator or kind not in ("postgresql", "postgres", "postgresql+asyncpg", "sqlite+aiosqlite"):
+        raise UsageError(
+            f"Prefect's database {text!r}: a PostgreSQL URL is needed, or none for SQLite inside the lab. Try: "
+            "prefect_database_url: postgresql://USER:PASSWORD@HOST/NAME in lab.yaml (docs/postgresql.md)"
+        )
+    return f"{kind}://{rest}" if "+" in kind else f"postgresql+asyncpg://{rest}"
 
 
 def service_environment(
@@ -52,6 +69,7 @@ def service_environment(
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
         "PREFECT_API_TLS_INSECURE_SKIP_VERIFY": "true",  # loopback http: building a TLS context costs 0.4 s a client
+        "PREFECT_CLIENT_MAX_RETRIES": "1000000",  # the server comes back: the supervisor sees to that
         "PREFECT_WORKER_QUERY_SECONDS": str(poll_s(pools)),
         "PREFECT_WORKER_PREFETCH_SECONDS": "2",
         "PREFECT_WORKER_HEARTBEAT_SECONDS": "15",
@@ -75,8 +93,8 @@ def service_environment(
     loopback = "127.0.0.1,localhost"
     for key in ("NO_PROXY", "no_proxy"):
         environment[key] = ",".join(filter(None, (environment.get(key, ""), loopback)))
-    if database_url := source.get("NIGHTLAB_PREFECT_DATABASE_URL"):
-        environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database_url
+    if database := source.get("NIGHTLAB_PREFECT_DATABASE_URL"):
+        environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database_url(database)
     return environment
 
 

@@ -192,7 +192,6 @@ async def evaluate_policy(
                 seeds=seeds[number :: len(names)],
                 film=False,
                 policy_secret=policy_secret,
-                result_file="",
             )
             verifier = await VerifierClient.connect(room / "verifier.sock")
             trial = Trial(job, sinks[number], verifier)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from commands.prefect_database import seed
+from commands.prefect_room import RoomFirst
 from nightlab.errors import ServiceError
 from nightlab.heartbeat import beating
 
@@ -98,7 +99,9 @@ def serve(home: Path, port: int, *, ready_file: Path | None = None, heartbeat_fi
     port = listener.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     home.mkdir(parents=True, exist_ok=True)
-    seed(home)
+    on_sqlite = not os.environ.get("PREFECT_SERVER_DATABASE_CONNECTION_URL", "").startswith("postgresql")
+    if on_sqlite:
+        seed(home)
     os.environ.update(
         PREFECT_HOME=str(home.resolve()),
         PREFECT_API_URL=f"{url}/api",
@@ -115,8 +118,9 @@ def serve(home: Path, port: int, *, ready_file: Path | None = None, heartbeat_fi
     from prefect.server.api.server import create_app
 
     begin_immediate()
+    application: Any = RoomFirst(create_app(), home) if on_sqlite else create_app()
     config = uvicorn.Config(
-        create_app(), host="127.0.0.1", port=port, log_level="warning", access_log=False, timeout_keep_alive=30,
+        application, host="127.0.0.1", port=port, log_level="warning", access_log=False, timeout_keep_alive=30,
         timeout_graceful_shutdown=3, lifespan="on",
     )  # fmt: skip
     server = uvicorn.Server(config)

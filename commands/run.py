@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,7 +29,11 @@ STALL_S = 180.0
 
 def run(
     environment: Annotated[str, typer.Argument(help="Environment to solve, e.g. push_t")],
-    stations: Annotated[int, typer.Option(help="Simulated stations")] = 2,
+    stations: Annotated[int | None, typer.Option(help="Simulated stations; default 2, or none with --station")] = None,
+    station: Annotated[
+        list[str] | None, typer.Option("--station", help="HOST:PORT of a station server elsewhere; once for each")
+    ] = None,
+    keys: Annotated[str, typer.Option(help="Folder with this lab's certificate and token for those stations")] = "",
     researcher: Annotated[str, typer.Option(help="offline, scripted:FILE or command:PROGRAM")] = "offline",
     profile: Annotated[str, typer.Option(help="nominal, real, hard, or a YAML file")] = "nominal",
     speed: Annotated[str, typer.Option(help="Times real time, or max")] = "10",
@@ -44,9 +49,12 @@ def run(
     from environments import make, world
 
     make(environment)
+    elsewhere = [check_address(address) for address in station or ()]
+    declared = 0 if elsewhere or stations is not None else declared_stations(lab)
+    local = stations if stations is not None else 0 if elsewhere else 2
     spec = CampaignSpec(
         environment=environment,
-        stations=check_stations(stations),
+        stations=declared or check_stations(local + len(elsewhere)),
         researcher=researcher,
         profile=profile,
         speed=read_speed(speed),
@@ -61,7 +69,7 @@ def run(
 
     load_profile(profile, world(environment))
     make_researcher(researcher, seed=seed)
-    asyncio.run(_run(lab, spec, as_json=as_json))
+    asyncio.run(_run(lab, spec, None if declared else (elsewhere, keys), as_json=as_json))
 
 
 def check_stations(stations: int) -> int:
@@ -69,6 +77,14 @@ def check_stations(stations: int) -> int:
     if not 1 <= stations <= 64:
         raise UsageError(f"--stations {stations}: a campaign needs 1 to 64 stations. Try: --stations 2")
     return stations
+
+
+def check_address(address: str) -> str:
+    """`HOST:PORT` or `unix:/path` of a station server."""
+    host, _, port = address.rpartition(":")
+    if not address.startswith("unix:/") and not (host and port.isdigit() and 0 < int(port) < 65536):
+        raise UsageError(f"--station {address!r}: an address HOST:PORT is needed. Try: --station 10.0.0.2:50051")
+    return address
 
 
 def check_target(target: float) -> float:
@@ -99,19 +115,38 @@ def read_duration(text: str) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-def open_lab(path: Path, spec: CampaignSpec) -> Lab:
-    """Open the lab, or create it with the campaign's stations. A finished lab gets the stations the campaign asks for."""
+def declared_stations(lab: Path) -> int:
+    """How many stations `lab.yaml` declares, where it names some that are served elsewhere; else 0."""
+    from data.lab import Lab
+
+    if not Lab.exists(lab):
+        return 0
+    stations = Lab.open(lab).config.stations
+    return len(stations) if any(station.remote for station in stations) else 0
+
+
+def open_lab(path: Path, spec: CampaignSpec, elsewhere: Sequence[str] = (), keys: str = "") -> Lab:
+    """Open the lab, or create it with the campaign's stations. A finished lab gets the stations the campaign asks for.
+
+    Args:
+        path: The lab's directory.
+        spec: The campaign.
+        elsewhere: Addresses of its last stations, which are served elsewhere already.
+        keys: Folder with what this lab proves itself with there.
+    """
     from data.lab import Lab
     from environments import world
 
+    addresses = ["127.0.0.1:0"] * (spec.stations - len(elsewhere)) + list(elsewhere)
     config = LabConfig(
         environment=spec.environment,
         stations=tuple(
             StationConfig(
                 station=f"robot-{number}", world=world(spec.environment), profile=spec.profile, speed=spec.speed,
-                station_seed=1000 * spec.seed + number,
+                station_seed=1000 * spec.seed + number, address=address, remote=address in elsewhere,
+                keys=keys if address in elsewhere else "",
             )
-            for number in range(1, spec.stations + 1)
+            for number, address in enumerate(addresses, 1)
         ),
     )  # fmt: skip
     if not Lab.exists(path):
@@ -146,17 +181,20 @@ def unfinished(lab: Lab) -> CampaignSpec | None:
     return None
 
 
-async def _run(path: Path, spec: CampaignSpec, *, as_json: bool) -> None:
+async def _run(
+    path: Path, spec: CampaignSpec, elsewhere: tuple[Sequence[str], str] | None = ((), ""), *, as_json: bool
+) -> None:
     from rich.console import Console
 
     from commands.down import stop_lab
     from commands.up import start_lab
+    from data.lab import Lab
     from data.report import write_report
     from data.report_data import report
 
     console = Console(stderr=as_json)
     begin_s = time.time()
-    lab = open_lab(path, spec)
+    lab = Lab.open(path) if elsewhere is None else open_lab(path, spec, *elsewhere)
     old = unfinished(lab)
     if old is not None:
         console.print(f"continuing campaign {old.campaign} of {path}")

@@ -122,7 +122,13 @@ def _station(lab: Lab, station: StationConfig, place: StationPlace) -> Service:
 
 def _place(lab: Lab, station: StationConfig, port: int) -> StationPlace:
     if station.remote:
-        return StationPlace(station=station.station, address=station.address, keys=station.keys)
+        return StationPlace(
+            station=station.station,
+            address=station.address,
+            admin_socket=station.admin_socket or None,
+            station_seed=station.station_seed if station.admin_socket else None,
+            keys=station.keys,
+        )
     address = f"{station.address.rpartition(':')[0]}:{port}" if _is_tcp(station.address) else station.address
     return StationPlace(
         station=station.station,

@@ -57,6 +57,7 @@ class Supervisor:
         self.places = {place.station: place for place in self.plan.places}
         self.phase = Phase.STARTING
         self.error = ""
+        self._unwritten = False
         self._me = ProcessState(
             pid=os.getpid(), started_s=start_time(os.getpid()) or 0.0, ready=True, log="run/logs/supervisor.log"
         )
@@ -161,6 +162,8 @@ class Supervisor:
         silence = Silence(service.heartbeat_file, process.pid)
         while True:
             await asyncio.sleep(LOOK_S)
+            if self._unwritten:
+                self._publish()
             silent_s = silence.look()
             patience_s = service.silence_s if silence.seen else START_S
             if silent_s > patience_s and not self._stop.is_set():
@@ -201,14 +204,18 @@ class Supervisor:
         self._publish()
 
     def _publish(self) -> None:
-        write_state(
-            self.lab,
-            LabState(
-                phase=self.phase, supervisor=self._me, api_url=self.plan.api_url, ui_url=self.plan.ui_url,
-                keeper_socket=str(self.lab.keeper_socket), verifier_socket=str(self.lab.verifier_socket),
-                stations=tuple(self.places.values()), processes=dict(self.processes), error=self.error,
-            ),
+        """Write down what is known; what a full disk refuses is written a second later (`_watch`)."""
+        state = LabState(
+            phase=self.phase, supervisor=self._me, api_url=self.plan.api_url, ui_url=self.plan.ui_url,
+            keeper_socket=str(self.lab.keeper_socket), verifier_socket=str(self.lab.verifier_socket),
+            stations=tuple(self.places.values()), processes=dict(self.processes), error=self.error,
         )  # fmt: skip
+        try:
+            write_state(self.lab, state)
+            self._unwritten = False
+        except OSError as error:
+            _say(f"cannot write {self.lab.state_path}: {error.strerror}")
+            self._unwritten = True
 
     def _log(self, service: Service) -> str:
         return f"run/logs/{service.name}.log"
@@ -247,7 +254,8 @@ def lock(lab: Lab) -> IO[str]:
 
 
 def _say(line: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+    with contextlib.suppress(OSError):  # the log may lie on a full disk
+        print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
 
 
 async def supervise(lab: Lab, *, planner: Planner = plan) -> int:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from data.desk import Desk
+from data.disk import is_full
 from data.lab import EDITABLE, Lab
 from data.lab_git import LabGit
 from data.record_file import RecordFile, make_record
@@ -23,6 +25,8 @@ from nightlab.records import Event
 
 JOBS = 16
 """Iterations that the recorder is handed at once."""
+FULL_S = 2.0
+"""Pause before a commit that a full disk refused is tried again, wall seconds."""
 TRIES = 3
 """How often a commit is tried before it waits for the next flush."""
 
@@ -189,11 +193,13 @@ class Archive:
                 try:
                     await self._in_thread(self._write, name)
                     self.uncommitted.pop(name, None)
-                except NightlabError as error:
-                    self.uncommitted[name] = tries + 1
+                except (NightlabError, OSError, sqlite3.Error) as error:
+                    full = is_full(error)
+                    self.uncommitted[name] = tries if full else tries + 1
                     self._last_error = f" (latest: {error})"
-                    print(f"keeper: record of {name[1]}: {error}", file=sys.stderr, flush=True)
-                    await asyncio.sleep(0.2)
+                    with contextlib.suppress(OSError):
+                        print(f"keeper: record of {name[1]}: {error}", file=sys.stderr, flush=True)
+                    await asyncio.sleep(FULL_S if full else 0.2)
                     self._commit.set()
             if not self.pending and not self.uncommitted:
                 self._idle.set()

@@ -253,9 +253,12 @@ def write_atomic(path: Path, blob: bytes, *, sync: bool = True) -> None:
             file.write(blob)
         if sync:
             os.fsync(descriptor)
+        partial.rename(path)
+    except OSError:  # a full disk: half a file would only take space from others
+        partial.unlink(missing_ok=True)
+        raise
     finally:
         os.close(descriptor)
-    partial.rename(path)
     if sync:
         folder = os.open(path.parent, os.O_RDONLY)
         try:

@@ -15,6 +15,7 @@ import fcntl
 import json
 import os
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -28,6 +29,7 @@ from pydantic import ValidationError
 from data import episodes
 from data.archive import Archive
 from data.desk import Desk
+from data.disk import is_full, refusal
 from data.ideas import IdeaStore, branch_of, read_workspace
 from data.lab import Lab
 from data.lab_git import LabGit
@@ -297,12 +299,14 @@ async def answer(keeper: Keeper, request: Any) -> dict[str, Any]:
                 "call", str(request["call"]), keeper.calls, "the same version of nightlab on both sides"
             )
         return {"result": await call(**request.get("with", {}))}
-    except NightlabError as error:
+    except (NightlabError, OSError, sqlite3.Error) as error:
+        if is_full(error):
+            error = refusal(keeper.lab)
+        elif not isinstance(error, NightlabError):
+            error = LabError(f"the keeper cannot write: {error}. Check the disk: nightlab doctor")
         return {"error": str(error), "kind": type(error).__name__}
     except (ValidationError, KeyError, TypeError, ValueError) as error:
         return {"error": f"the keeper cannot read this call: {error}", "kind": "UsageError"}
-    except OSError as error:
-        return {"error": f"the keeper cannot write: {error}. Check the disk: nightlab doctor", "kind": "LabError"}
 
 
 async def run(lab: Lab, ready_file: Path | None, heartbeat_file: Path | None = None) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.episodes import EpisodeArrays, pack
 from nightlab import errors
-from nightlab.errors import NightlabError, ServiceError, UsageError
+from nightlab.errors import DiskFullError, NightlabError, ServiceError, UsageError
 from nightlab.framing import MAX_FRAME_BYTES, FramingError, read_frame, recv, send, write_frame
 from nightlab.processes import ProcessId
 from nightlab.records import (
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 RETRY_S = 30.0
 """How long a call waits for a keeper that went away (the supervisor restarts it within seconds)."""
+FULL_LOOK_S = 1.0
+"""Pause before a call that a full disk refused is made again. A campaign's own calls wait for space without end."""
 _BROKEN = (OSError, EOFError, FramingError)
 
 
@@ -68,9 +70,9 @@ def _gone(path: Path, wait_s: float, error: BaseException) -> ServiceError:
 class KeeperClient:
     """Asynchronous client; as many calls at once as you like, each on a connection of its own."""
 
-    def __init__(self, socket_path: Path, *, retry_s: float = RETRY_S) -> None:
+    def __init__(self, socket_path: Path, *, retry_s: float = RETRY_S, full_s: float = RETRY_S) -> None:
         self.socket_path = socket_path
-        self.retry_s = retry_s
+        self.retry_s, self.full_s = retry_s, full_s
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         me = ProcessId.of(os.getpid())
         self._holder = f"{me.pid}.{me.start_ticks}"
@@ -90,15 +92,20 @@ class KeeperClient:
         await self.close()
 
     async def call(self, call: str, **parameters: Any) -> Any:
-        """Make one call, again and again for up to `retry_s` while the keeper does not answer.
+        """Make one call, again and again for up to `retry_s` while the keeper does not answer, `full_s` on a full disk.
 
         Raises:
             ServiceError: nobody answered. NightlabError: what the keeper answered.
         """
-        failing_s, pause_s = 0.0, 0.02  # since when nobody answers
+        failing_s, full_s, pause_s = 0.0, 0.0, 0.02  # since when nobody answers, since when the disk is full
         while True:
             try:
                 return _result(await self._once({"call": call, "with": parameters}))
+            except DiskFullError:
+                full_s = full_s or time.monotonic()
+                if time.monotonic() > full_s + self.full_s:
+                    raise
+                await asyncio.sleep(FULL_LOOK_S)
             except _BROKEN as error:
                 failing_s = failing_s or time.monotonic()
                 if time.monotonic() > failing_s + self.retry_s:

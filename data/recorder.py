@@ -17,6 +17,7 @@ import random
 import resource
 import shutil
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from data import layouts
+from data.disk import is_full
 from data.episodes import EpisodeArrays, unpack, write_atomic
 from data.film import write_film
 from data.judged import reset_file, write_judged
@@ -36,6 +38,8 @@ from nightlab.errors import LabError, NightlabError, ServiceError
 from nightlab.heartbeat import beat_in_thread
 from nightlab.records import EpisodeRecord, Outcome
 
+FULL_S = 2.0
+"""Pause before what a full disk refused is tried again, wall seconds."""
 WAIT_S = 10.0
 """How long one question for work stays open at the keeper."""
 FAILURES_SEEN = 3
@@ -266,11 +270,15 @@ def run(lab: Lab, ready_file: Path | None) -> None:
                 client.call("dvc_status", status=json.loads(json.dumps(status, default=str)))
         except ServiceError:
             continue
-        except (LabError, OSError, ValueError, KeyError) as error:
-            print(f"recorder: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            signals.failed = True
+        except (LabError, OSError, sqlite3.Error, ValueError, KeyError) as error:
+            full = is_full(error)
+            with contextlib.suppress(OSError):  # the log lies on the same disk
+                print(f"recorder: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            signals.failed = not full
+            if full:
+                shutil.rmtree(recorder.build, ignore_errors=True)
             if not signals.stopping:
-                time.sleep(0.5)
+                time.sleep(FULL_S if full else 0.5)
     client.close()
 
 

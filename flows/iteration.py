@@ -18,6 +18,7 @@ from tasks.integrity import end_tampered
 from tasks.literature import literature
 from tasks.propose import propose
 from tasks.rollout import rollout
+from tasks.room import waited
 from tasks.summarize import summarize
 from tasks.train import train
 from tasks.verify import verify
@@ -45,18 +46,19 @@ async def iteration(campaign: str, station: str, work: Work | None = None) -> di
         work = await lab.keeper.claim(campaign, station)
     if work.kind in (WorkKind.WAIT, WorkKind.STOP):
         return {"status": work.kind.value, "reason": work.reason}
-    try:
-        if work.kind is WorkKind.SEARCH:
-            return await _search(lab, work)
-        return await _evaluate(work)
-    except TamperError as error:
-        return await end_tampered(lab, work, error)
-    except ResetError as error:  # parked: the work stays open, for this station after `nightlab unpark`
-        get_run_logger().error("%s", error)
-        return {"status": "parked", "reason": str(error)}
-    except Exception as error:
-        await _end(lab, work, IterationStatus.CRASHED, f"{type(error).__name__}: {error}"[:1000])
-        raise
+    while True:
+        try:
+            return await (_search(lab, work) if work.kind is WorkKind.SEARCH else _evaluate(work))
+        except TamperError as error:
+            return await end_tampered(lab, work, error)
+        except ResetError as error:  # parked: the work stays open, for this station after `nightlab unpark`
+            get_run_logger().error("%s", error)
+            return {"status": "parked", "reason": str(error)}
+        except Exception as error:
+            if await waited(lab, error):
+                continue  # the disk was full, there is room again: finished stages and episodes are found again
+            await _end(lab, work, IterationStatus.CRASHED, f"{type(error).__name__}: {error}"[:1000])
+            raise
 
 
 async def _search(lab: LabContext, work: Work) -> dict[str, Any]:

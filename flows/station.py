@@ -31,7 +31,7 @@ async def station(campaign: str, station: str) -> dict[str, Any]:
         station: The robot, e.g. `robot-1`.
     """
     lab = LabContext.here()
-    async with heart(hearts_dir(lab.lab), "station"):
+    async with heart(hearts_dir(lab.lab), f"station-{station}"):
         return await serve(
             claim=lambda: lab.keeper.claim(campaign, station),
             run=lambda work: iteration(campaign, station, work),

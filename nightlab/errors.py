@@ -5,6 +5,7 @@ Message = what was asked + what exists + the command that fixes it. The CLI prin
 NightlabError
 ├─ UsageError        the request itself is wrong (unknown name, bad number)
 ├─ LabError          the lab directory is missing, locked or corrupt
+│  └─ DiskFullError  no space is left: what was asked may be asked again
 ├─ StationError      a station refused or failed
 │  ├─ LeaseError     no lease, a wrong token or an expired one
 │  ├─ SafetyError    the safety filter refused the action
@@ -37,6 +38,10 @@ class UsageError(NightlabError):
 
 class LabError(NightlabError):
     """The lab directory is missing, locked by another process, or corrupt."""
+
+
+class DiskFullError(LabError):
+    """No space is left on a disk of the lab; the same request succeeds once there is some."""
 
 
 class StationError(NightlabError):

@@ -131,6 +131,23 @@ def alive(pid: int, started_s: float | None = None) -> bool:
     return now_s is not None and (started_s is None or abs(now_s - started_s) < START_TOLERANCE_S)
 
 
+def stopped(pid: int) -> bool:
+    """Whether the process, or one that it started, was stopped by a signal (SIGSTOP) and does not go on."""
+    try:
+        process = psutil.Process(pid)
+        return any(one.status() == psutil.STATUS_STOPPED for one in (process, *process.children(recursive=True)))
+    except psutil.Error:
+        return False
+
+
+async def until_stopped(pid: int, *, every_s: float = 1.0, looks: int = 5) -> None:
+    """Return once the process was found `stopped` so many times in a row: for programs that cannot beat a heart."""
+    seen = 0
+    while seen < looks:
+        await asyncio.sleep(every_s)
+        seen = seen + 1 if stopped(pid) else 0
+
+
 class ProcessId(Record):
     """One process as it is remembered on disk: a pid alone names nobody, numbers are used again."""
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from nightlab.errors import PolicyError
-from nightlab.processes import kill_group
+from nightlab.processes import kill_group, until_stopped
 from nightlab.records import Checkpoint
 from nightlab.sandbox import Level, Limits
 from policies.jail import Jail
@@ -89,6 +89,7 @@ class SandboxedTrainer:
 
         output = Output(process.stdout, OUTPUT_BYTES, lambda: stop("printed more than 16 MiB"))
         watch = asyncio.create_task(_watch(out, stop))
+        idle = asyncio.create_task(_watch_stopped(process.pid, stop))
         try:
             async with asyncio.timeout(budget_s):
                 code = await process.wait()
@@ -96,6 +97,7 @@ class SandboxedTrainer:
             raise PolicyError(f"train.py took longer than {budget_s:g} s and was killed") from None
         finally:
             watch.cancel()
+            idle.cancel()
             kill_group(process.pid)
             await process.wait()
             await output.finish()
@@ -114,6 +116,12 @@ async def _watch(out: Path, stop: Callable[[str], None]) -> None:
         if size > MAX_MIB * 1024 * 1024:
             stop(f"wrote more than {MAX_MIB} MiB")
             return
+
+
+async def _watch_stopped(pid: int, stop: Callable[[str], None]) -> None:
+    """End training that was stopped by a signal, rather than wait for its budget."""
+    await until_stopped(pid)
+    stop("was stopped by a signal")
 
 
 def _entries(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:

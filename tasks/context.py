@@ -7,6 +7,7 @@ supervisor sets for the fleet.
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class LabContext:
                 "NIGHTLAB_LAB is not set; flows run inside a lab's fleet. Start it with: nightlab up --lab DIR"
             )
         lab = Lab.open(Path(path))
-        return cls(lab, KeeperClient(lab.keeper_socket), LedgerReader(lab.ledger_path))
+        return cls(lab, KeeperClient(lab.keeper_socket, full_s=math.inf), LedgerReader(lab.ledger_path))
 
     def spec(self, campaign: str) -> CampaignSpec:
         """The campaign's settings as they were started with."""

@@ -11,8 +11,8 @@ from data.episodes import read_observations
 from nightlab.contracts import Values
 from nightlab.records import StationSpec
 from policies.check import check_policy
-from robots.client import StationClient
 from tasks.context import LabContext
+from tasks.reach import reach
 from tasks.stage import stage
 from tasks.train import checkpoint_dir
 
@@ -26,8 +26,7 @@ async def deploy(
 ) -> dict[str, Any]:
     """Checkpoint, station → `{"problems": []}`, or what is wrong with the policy (REJECTED)."""
     code_dir = await lab.keeper.export_idea(idea)
-    place = lab.place(station)
-    client = await StationClient.connect(place.address, keys=place.keys)
+    client = await reach(lab, campaign, iteration, station)
     try:
         spec = await client.describe()
         observations: list[Values] = [(await client.observe()).values]

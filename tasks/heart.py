@@ -27,7 +27,7 @@ async def heart(folder: Path, what: str) -> AsyncIterator[None]:
 
     Args:
         folder: `hearts_dir` of a lab.
-        what: `station`, `campaign`, `trial`, …: for the log of whoever ends it.
+        what: `campaign`, `station-robot-1`, `trial-robot-1`, …: for the log of whoever ends it.
     """
     if _mine:
         yield

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from agents import make_researcher
-from nightlab.errors import UsageError
+from data.disk import short
+from nightlab.errors import DiskFullError, UsageError
 from nightlab.records import CampaignSpec, Passage, Proposal, ProposalContext, ProposalStatus
 from nightlab.seeding import derive
 from tasks.context import LabContext
@@ -41,6 +42,8 @@ async def propose(
         name = spec.researcher if attempt < TRIES - 1 else "offline"
         async with _turn(lab.lab.run_dir / "propose.lock", exclusive=name == "offline"):
             proposal, workspace = await _ask(lab, spec, name, iteration, parent, passages, literature, attempt)
+            if proposal.status is not ProposalStatus.OK and (lack := short(lab.lab)):
+                raise DiskFullError(f"{name} had no room to work in: {lack}")  # the stage waits, and asks again
             await _usage(lab, campaign, iteration, station, proposal)
             if proposal.status is ProposalStatus.OK:
                 try:

@@ -10,7 +10,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from data.seeds import load_key, policy_secret
@@ -19,6 +18,7 @@ from nightlab.processes import spawn_async
 from nightlab.records import Checkpoint, SeedPool
 from tasks.context import LabContext
 from tasks.heart import hearts_dir
+from tasks.reach import reach
 from tasks.stage import stage
 from tasks.trial_job import PolicyFiles, TrialJob, TrialResult
 
@@ -31,7 +31,7 @@ KINDS: dict[str, type[NightlabError]] = {
     "TamperError": TamperError,
 }
 TRIAL_STARTS = 5
-"""How often the trial process of one rollout is started when something kills it: it goes on with the missing seeds."""
+"""How often the trial of one rollout is started when it is killed or loses its station: it runs the missing seeds."""
 STOP_GRACE_S = 5.0
 """How long a trial may take to hold the robot and give its lease back when it is told to stop."""
 
@@ -58,6 +58,7 @@ async def rollout(
     Raises ResetError when the station has to be parked; a person is paged by the Prefect event `nightlab.station.parked`.
     """
     for start in range(1, TRIAL_STARTS + 1):
+        await (await reach(lab, campaign, iteration, station)).close()
         job = await _job(lab, campaign, iteration, station, idea, checkpoint, pool, seeds, station_seed)
         try:
             result = await run_trial(lab, job, on_line=lambda _: None)
@@ -72,6 +73,9 @@ async def rollout(
         except ResetError as error:
             page(campaign, iteration, station, str(error))
             raise
+        except StationError:  # it was away for longer than a trial waits: wait for it here, then go on
+            if start == TRIAL_STARTS:
+                raise
     raise AssertionError("unreachable")
 
 
@@ -115,7 +119,6 @@ async def _job(
         station_seed=station_seed,
         policy_secret=policy_secret(load_key(lab.lab.key_path)),
         hearts_dir=str(hearts_dir(lab.lab)),
-        result_file=str(lab.lab.run_dir / "jobs" / f"{iteration}-result.json"),
     )
 
 
@@ -125,7 +128,6 @@ async def run_trial(lab: LabContext, job: TrialJob, *, on_line: Callable[[dict[s
     jobs.mkdir(parents=True, exist_ok=True)
     path = jobs / f"{job.iteration}.json"
     path.write_text(job.model_dump_json())
-    Path(job.result_file).unlink(missing_ok=True)
     process = await spawn_async(
         [sys.executable, "-m", "tasks.trial", str(path)], stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -133,10 +135,14 @@ async def run_trial(lab: LabContext, job: TrialJob, *, on_line: Callable[[dict[s
     assert process.stderr is not None
     errors = asyncio.create_task(process.stderr.read())
     failure: dict[str, Any] = {}
+    result: TrialResult | None = None
     try:
         async for line in process.stdout:
             with contextlib.suppress(ValueError):
                 message = json.loads(line)
+                if "result" in message:
+                    result = TrialResult.model_validate(message["result"])
+                    continue
                 if "error" in message:
                     failure = message
                 on_line(message)
@@ -147,8 +153,8 @@ async def run_trial(lab: LabContext, job: TrialJob, *, on_line: Callable[[dict[s
     finally:
         if process.returncode is None:
             await _stop(process)
-    if code == 0:
-        return TrialResult.model_validate_json(Path(job.result_file).read_text())
+    if code == 0 and result is not None:
+        return result
     if failure:
         raise KINDS.get(failure["kind"], ServiceError)(failure["error"])
     if code < 0:

@@ -19,7 +19,10 @@ from prefect.tasks import Task
 
 from nightlab.errors import NightlabError
 from tasks.context import LabContext
+from tasks.room import room, waited
 
+FULL_TRIES = 10
+"""How often a stage is done anew because the disk was full."""
 Body = Callable[..., Awaitable[dict[str, Any]]]
 
 
@@ -48,7 +51,7 @@ def stage(
             }
             await lab.note("stage_started", f"{mark}:started", **where, stage=name)
             try:
-                result = await body(lab, campaign, iteration, **inputs)
+                result = await _with_room(lab, lambda: body(lab, campaign, iteration, **inputs))
             except BaseException as error:
                 reason = str(error) if isinstance(error, NightlabError) else traceback.format_exc(limit=4)
                 await lab.note(
@@ -77,6 +80,18 @@ def stage(
         return decorated
 
     return decorate
+
+
+async def _with_room(lab: LabContext, body: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    """Run the stage's body once there is room on disk, and again if the disk was full: bodies can be done anew."""
+    for again in range(FULL_TRIES + 1):
+        await room(lab)
+        try:
+            return await body()
+        except Exception as error:
+            if again == FULL_TRIES or not await waited(lab, error):
+                raise
+    raise AssertionError("unreachable")
 
 
 def _cache_key(name: str, inputs: dict[str, Any]) -> str:

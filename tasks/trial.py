@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import math
 import signal
 import sys
 import time
@@ -387,7 +388,7 @@ class Trial:
 
 async def run_job(job: TrialJob) -> TrialResult:
     """Connect to keeper and verifier, run the job, and leave nothing behind, also when cancelled."""
-    keeper = KeeperClient(Path(job.keeper_socket))
+    keeper = KeeperClient(Path(job.keeper_socket), full_s=math.inf)  # the robot holds until there is space
     verifier = await VerifierClient.connect(Path(job.verifier_socket))
     try:
         return await Trial(job, keeper, verifier).run()
@@ -403,14 +404,14 @@ async def _main(path: Path) -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, task.cancel)
     try:
-        async with heart(Path(job.hearts_dir), "trial") if job.hearts_dir else nullcontext():
+        async with heart(Path(job.hearts_dir), f"trial-{job.place.station}") if job.hearts_dir else nullcontext():
             result = await task
     except asyncio.CancelledError:
         return 143
     except NightlabError as error:
         print(json.dumps({"error": str(error), "kind": type(error).__name__}), flush=True)
         return 2
-    Path(job.result_file).write_text(result.model_dump_json())
+    print(json.dumps({"result": result.model_dump(mode="json")}), flush=True)
     return 0
 
 

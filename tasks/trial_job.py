@@ -36,8 +36,6 @@ class TrialJob(Record):
     """Hides the episodes' seeds in the seeds that policies get; see `tasks.episode.policy_seed`."""
     hearts_dir: str = ""
     """Where the trial's heartbeat is watched; empty outside a lab."""
-    result_file: str
-    """Where the trial writes its `TrialResult` as JSON."""
 
 
 class TrialResult(Record):

@@ -126,6 +126,8 @@ class StationConfig(Record):
     address: str = "127.0.0.1:0"
     """gRPC address to serve at; port 0 = chosen once and then kept. With `remote: true`, where the server already is."""
     remote: bool = False
+    admin_socket: str = ""
+    """Of a remote station that is simulated and shares this machine's files: the socket of its SimulatorAdmin."""
     keys: str = ""
     """Folder that `nightlab station keys` made for this lab, for a station on another host. Not inside the lab."""
 

@@ -105,7 +105,7 @@ def job(seeds: Sequence[int], **fields: Any) -> TrialJob:
     files = PolicyFiles(idea="I1", code_dir="", checkpoint_dir="", sha256=fields.pop("sha256", ""))
     return TrialJob(
         campaign=CampaignSpec(campaign="C1"), iteration="I1", place=StationPlace(station="robot-1", address=""),
-        keeper_socket="", verifier_socket="", candidate=files, seeds=tuple(seeds), film=False, result_file="", **fields,
+        keeper_socket="", verifier_socket="", candidate=files, seeds=tuple(seeds), film=False, **fields,
     )  # fmt: skip
 
 

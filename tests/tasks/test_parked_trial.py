@@ -62,7 +62,7 @@ def test_the_trial_parks_the_station_with_what_the_cameras_saw() -> None:
     job = TrialJob(
         campaign=CampaignSpec(campaign="C1", environment="push_t"), iteration="I3",
         place=StationPlace(station="robot-1", address="unix:/nowhere"), keeper_socket="", verifier_socket="",
-        candidate=FILES, result_file="",
+        candidate=FILES,
     )  # fmt: skip
     trial = Trial(job, sink, None)  # type: ignore[arg-type]
     asyncio.run(trial._park(KEY, failed()))

@@ -1,0 +1,68 @@
+"""docs/chaos.md from the lines of `benchmarks.chaos`."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+HEAD = """# Chaos: what happens when a process dies, hangs, loses its connections or its disk
+
+This page is written by `python -m benchmarks.chaos --out FILE --docs docs/chaos.md`. A cell is a fault on a process in a
+stage. ok: the campaign recovered and ended by itself, no episode that was durable was lost, none stands twice in the
+ledger or in a shard or was scored twice, and, where the holder of the lease was killed, motion stopped within three
+control periods and 50 ms (wall clock). Small runs and single cells: see `python -m benchmarks.chaos --help`.
+
+| fault | how |
+|---|---|
+| kill | SIGKILL |
+| stop | SIGSTOP, and nobody continues it: its heartbeat falls silent, it is killed and started again |
+| disconnect | every TCP and Unix connection of the process is shut down from outside |
+| fill | the disk that it writes to (a tmpfs) is filled to the last byte for 10 s |
+
+Campaign flow and trial (the process that holds the station's lease) are here beside the classes that are named elsewhere.
+A policy that dies is its own failure: the episode counts as FAILURE, the campaign goes on.
+"""
+
+
+def write(source: Path, target: Path) -> None:
+    """Write the page from all hits in `source`."""
+    hits = [json.loads(line) for line in source.read_text().splitlines()]
+    target.write_text(page(hits))
+
+
+def page(hits: list[dict[str, Any]]) -> str:
+    """The page as text."""
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
+    for hit in hits:
+        groups[hit["fault"], hit["process"], hit["stage"]].append(hit)
+    good = sum(hit["ok"] for hit in hits)
+    killed = [cell for cell in groups if cell[0] == "kill"]
+    enough = sum(len(groups[cell]) >= 3 for cell in killed)
+    moved = [hit["motion_s"] for hit in hits if hit["fault"] == "kill" and hit["motion_s"] is not None]
+    lines = [HEAD]
+    lines.append(
+        f"{len(hits)} hits on {len(groups)} cells, {good} ok; SIGKILL on {len(killed)} cells, {enough} of them n ≥ 3; other "
+        f"faults on {len(groups) - len(killed)} cells."
+    )
+    if moved:
+        lines.append(f"Motion after the holder's death: n = {len(moved)}, longest {1000 * max(moved):.0f} ms.")
+    lines += [
+        "",
+        "| fault | process | stage | n | ok | back after (s, median, longest) | motion (ms, longest) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for (fault, process, stage), some in sorted(groups.items()):
+        backs = sorted(hit["back_s"] for hit in some)
+        stops = [hit["motion_s"] for hit in some if hit["motion_s"] is not None]
+        moving = f"{1000 * max(stops):.0f}" if stops else ""
+        lines.append(
+            f"| {fault} | {process} | {stage} | {len(some)} | {sum(hit['ok'] for hit in some)} | "
+            f"{backs[len(backs) // 2]:.1f}, {backs[-1]:.1f} | {moving} |"
+        )
+    bad = [hit for hit in hits if not hit["ok"]]
+    if bad:
+        lines += ["", "Not ok:", ""]
+        lines += [f"- {hit['fault']}/{hit['process']}/{hit['stage']}: {hit['why'] or 'see the audit'}" for hit in bad]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,168 @@
+"""Many stations on one machine: what the idle lab costs, how fast a live station flow starts an iteration, what locks.
+
+    python -m benchmarks.fleet_size --stations 32 --json
+    python -m benchmarks.fleet_size --stations 32 --minutes 60 --json      # the hour without "database is locked"
+
+Starts a lab of simulated stations, leaves it alone for a minute (CPU of Prefect server and fleet), then runs a station
+flow on every pool that starts iterations (`benchmarks/fleet_probe.py`). An iteration without work is timed from its call
+to its end, so its start is shorter than what is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from commands.down import stop_lab
+from commands.environment import adopt, service_environment
+from commands.lab_state import LabState, read_state
+from commands.up import start_lab
+from data.lab import Lab, default_config
+
+SETTLE_S = 20.0
+"""After the start, before the idle minute."""
+LOCKED = "database is locked"
+
+
+def cpu_s(state: LabState, name: str) -> float:
+    """CPU time of a process of the lab and all below it, seconds."""
+    process = psutil.Process(state.processes[name].pid)
+    times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+    return float(sum(found.user + found.system for found in times))
+
+
+def idle(state: LabState, seconds: float) -> dict[str, float]:
+    """Cores that Prefect server and fleet use while nothing runs."""
+    before = {name: cpu_s(state, name) for name in ("prefect", "fleet")}
+    begin_s = time.monotonic()
+    time.sleep(seconds)
+    wall_s = time.monotonic() - begin_s
+    cores = {name: (cpu_s(state, name) - before[name]) / wall_s for name in before}
+    return {**{name: round(value, 3) for name, value in cores.items()}, "sum": round(sum(cores.values()), 3)}
+
+
+async def starts(lab: Lab, state: LabState, n: int, every_s: float, until_s: float, room: Path) -> list[float]:
+    """Wall seconds per iteration over all stations; raises if a probe fails."""
+    from prefect.client.orchestration import get_client
+
+    from commands.deployments import deploy, load
+    from commands.prefect_api import run_state, start_run
+
+    robots = [place.station for place in state.stations]
+    flow = load("benchmarks.fleet_probe.probe")
+    async with get_client() as client:
+        flow_id = await client.create_flow_from_name(flow.name)
+        for robot in robots:
+            await deploy(client, flow, flow_id, "benchmarks.fleet_probe.probe", robot, robot)
+    each = -(-n // len(robots))
+    runs = {}
+    for robot in robots:
+        asked = {
+            "station": robot,
+            "n": each,
+            "every_s": every_s,
+            "until_s": until_s,
+            "out": str(room / f"{robot}.json"),
+        }
+        runs[robot] = await start_run(f"probe/{robot}", asked)
+    waiting = dict(runs)
+    while waiting:
+        await asyncio.sleep(2.0)
+        for robot, run in list(waiting.items()):
+            found = await run_state(run)
+            if found.final:
+                if not found.completed:
+                    raise RuntimeError(
+                        f"the probe of {robot} ended {found.name}: {found.message}; see {lab.run_dir}/logs"
+                    )
+                del waiting[robot]
+    return [took for robot in robots for took in json.loads((room / f"{robot}.json").read_text())]
+
+
+def locked(lab: Lab) -> int:
+    """Lines about a locked database in the logs of all processes."""
+    return sum(path.read_text(errors="replace").count(LOCKED) for path in (lab.run_dir / "logs").glob("*.log*"))
+
+
+def measure(
+    path: Path, stations: int, *, n: int, idle_s: float, minutes: float, every_s: float, say: Any
+) -> dict[str, Any]:
+    """Start a lab at `path`, measure, stop it.
+
+    Args:
+        path: Where; must not exist.
+        stations: Simulated Push-T stations, at real time.
+        n: Iterations to start at least, over all stations.
+        idle_s: Length of the idle measurement, wall seconds.
+        minutes: How long iterations are started at least.
+        every_s: Mean pause of a station between two iterations, wall seconds.
+        say: Gets lines of progress.
+    """
+    lab = Lab.create(path, default_config("push_t", stations, "nominal", 1.0))
+    begin_s = time.monotonic()
+    start_lab(path, say=lambda _: None, timeout_s=900.0)
+    try:
+        state = read_state(lab)
+        assert state is not None
+        adopt(service_environment(lab.path, state.api_url, pools=stations + 1))
+        ready_s = time.monotonic() - begin_s
+        say(f"{stations} stations ready after {ready_s:.0f} s; idle for {SETTLE_S + idle_s:.0f} s")
+        time.sleep(SETTLE_S)
+        cores = idle(state, idle_s)
+        say(f"idle: {cores['sum']:.2f} cores (Prefect server {cores['prefect']:.2f}, fleet {cores['fleet']:.2f})")
+        begin_s = time.monotonic()
+        with tempfile.TemporaryDirectory() as room:
+            took = sorted(asyncio.run(starts(lab, state, n, every_s, time.time() + 60 * minutes, Path(room))))
+        busy_s = time.monotonic() - begin_s
+        after = read_state(lab)
+        restarts = sum(process.restarts for process in after.processes.values()) if after else None
+        return {
+            "stations": stations, "ready_s": round(ready_s, 1), "idle_s": idle_s, "idle_cores": cores,
+            "iteration_start": {
+                "n": len(took), "p50_s": round(took[len(took) // 2], 3),
+                "p95_s": round(took[min(len(took) - 1, int(0.95 * len(took)))], 3), "max_s": round(took[-1], 3),
+                "per_s": round(len(took) / busy_s, 2),
+            },
+            "database_is_locked": locked(lab), "restarts": restarts, "wall_s": round(busy_s, 1),
+            "load_average": round(os.getloadavg()[1], 1),
+        }  # fmt: skip
+    finally:
+        stop_lab(path, say=lambda _: None)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line of the module."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet_size", description=__doc__)
+    parser.add_argument("--stations", type=int, default=32)
+    parser.add_argument("--n", type=int, default=200, help="iterations to start, over all stations")
+    parser.add_argument("--idle", type=float, default=60.0, help="length of the idle measurement, wall seconds")
+    parser.add_argument("--minutes", type=float, default=0.0, help="start iterations for so long at least")
+    parser.add_argument("--every", type=float, default=20.0, help="mean pause of a station between two, wall seconds")
+    parser.add_argument("--lab", type=Path, help="must not exist; default: a temporary one")
+    parser.add_argument("--json", action="store_true", dest="as_json")
+    asked = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="nightlab-fleet-") as room:
+        found = measure(
+            asked.lab or Path(room) / "lab", asked.stations, n=asked.n, idle_s=asked.idle, minutes=asked.minutes,
+            every_s=asked.every, say=lambda line: print(line, file=sys.stderr, flush=True),
+        )  # fmt: skip
+    if asked.as_json:
+        print(json.dumps(found))
+    else:
+        for key, value in found.items():
+            print(f"{key:20} {value}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""The instruments of the chaos runs do what they say; the runs themselves: tests/flows/test_chaos.py."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import chaos_faults as faults
+from benchmarks.chaos import SAMPLE, STAGES, VALID, all_cells, left, parse_cells
+from benchmarks.chaos_lab import Motion
+from benchmarks.chaos_table import page
+from nightlab.errors import UsageError
+
+CLIENT = (
+    "import socket, sys; c = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); print(c.recv(9), flush=True)"
+)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="taking another process's sockets needs root")
+def test_disconnect_cuts_both_ends_and_kills_nobody() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = subprocess.Popen([sys.executable, "-c", CLIENT, str(server.getsockname()[1])], stdout=subprocess.PIPE)
+        end, _ = server.accept()
+        assert faults.disconnect(client.pid) == 1
+        end.settimeout(10)
+        assert end.recv(1) == b""
+        assert client.communicate(timeout=20)[0] == b"b''\n", "its read ended; it went on"
+        end.close()
+
+
+@pytest.mark.skipif(not faults.can_mount(), reason="a small disk needs root and mount namespaces")
+def test_fill_takes_the_last_byte_and_gives_it_back() -> None:
+    script = (
+        "import pathlib, subprocess, sys; from benchmarks import chaos_faults as f\n"
+        "room = pathlib.Path(sys.argv[1])\n"
+        "subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=2m', 'x', room], check=True)\n"
+        "assert not f.full(room); spare = f.fill(room); assert f.full(room); spare.unlink(); assert not f.full(room)\n"
+        "print('done')"
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", sys.executable, "-c", script, "/mnt"], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "done\n", done.stderr
+
+
+def test_the_cells() -> None:
+    every = all_cells(3)
+    kills = {cell: n for cell, n in every.items() if cell[0] == "kill"}
+    assert len(kills) == len(VALID) == 8 * len(STAGES) + 5
+    assert set(kills.values()) == {3}
+    assert len(every) - len(kills) >= 12, "other faults on at least 12 cells"
+    assert len(parse_cells(["sample"], 1)) == len(SAMPLE) == 10
+    assert parse_cells(["kill/policy/rollout"], 2) == {("kill", "policy", "rollout"): 2}
+    with pytest.raises(UsageError, match="unknown cell 'kill/policy/train'"):
+        parse_cells(["kill/policy/train"], 1)
+
+
+def test_hits_that_are_done_are_not_done_again_and_make_the_table(tmp_path: Path) -> None:
+    hit = {
+        "fault": "kill", "process": "trial", "stage": "rollout", "ok": True, "why": "", "back_s": 2.0, "motion_s": 0.03,
+    }  # fmt: skip
+    out = tmp_path / "hits.jsonl"
+    out.write_text(json.dumps(hit) + "\n" + json.dumps({**hit, "ok": False, "why": "no recovery"}) + "\n")
+    assert left(parse_cells(["kill/trial/rollout"], 3), out) == {("kill", "trial", "rollout"): 1}
+    text = page([json.loads(line) for line in out.read_text().splitlines()])
+    assert "2 hits on 1 cells, 1 ok" in text
+    assert "| kill | trial | rollout | 2 | 1 | 2.0, 2.0 | 30 |" in text
+    assert "- kill/trial/rollout: no recovery" in text
+
+
+def test_motion_counts_until_the_lease_changes_hands() -> None:
+    motion = Motion.__new__(Motion)
+    motion.samples = [(9.9, 9.85, "I1"), (10.1, 10.02, "I1"), (10.4, 10.02, "I1"), (15.0, 15.0, ""), (15.1, 15.1, "I2")]
+    assert motion.stopped_after(10.0) == pytest.approx(0.02)
+    motion.samples = [(9.9, 9.85, "")]
+    assert motion.stopped_after(10.0) is None
