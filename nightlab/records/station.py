@@ -16,6 +16,8 @@ class Channel(Record):
     low: tuple[float, ...]
     high: tuple[float, ...]
     description: str = ""
+    names: tuple[str, ...] = ()
+    """Name of each element, as LeRobot has it, e.g. `shoulder_pan.pos`; empty: they have none."""
 
 
 class Intrinsics(Record):

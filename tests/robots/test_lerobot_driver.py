@@ -1,0 +1,160 @@
+"""Driver `lerobot`: a robot from a plug-in, and LeRobot's own SO-101 on the emulated bus."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nightlab.contracts import Station
+from nightlab.errors import StationError, UsageError
+from nightlab.records import CellConfig
+from nightlab.testing.station import StationContract
+from robots.cell import Cell
+from robots.client import StationClient
+from robots.drivers.lerobot_arm import LeRobotArm
+from robots.drivers.lerobot_robot import make
+from robots.server import StationServer
+
+PLUGIN = """
+from dataclasses import dataclass
+import numpy as np
+from lerobot.robots import Robot, RobotConfig
+
+@RobotConfig.register_subclass("scripted_arm")
+@dataclass
+class ScriptedArmConfig(RobotConfig):
+    asks: bool = False
+    broken: bool = False
+
+class ScriptedArm(Robot):
+    config_class, name = ScriptedArmConfig, "scripted_arm"
+    def __init__(self, config):
+        super().__init__(config)
+        self.config, self.at, self.on = config, {"a.pos": 1.0, "b.pos": -2.0}, False
+    observation_features = {"a.pos": float, "b.pos": float, "front": (24, 32, 3)}
+    action_features = {"a.pos": float, "b.pos": float}
+    is_connected = property(lambda self: self.on)
+    is_calibrated = True
+    def connect(self, calibrate=True):
+        assert not calibrate, "a server cannot calibrate"
+        if self.config.asks:
+            input("Press ENTER")
+        if self.config.broken:
+            raise ConnectionError("no\\nanswer")
+        self.on = True
+    def calibrate(self): ...
+    def configure(self): ...
+    def get_observation(self):
+        return {**self.at, "front": np.full((24, 32, 3), 7, np.uint8)}
+    def send_action(self, action):
+        self.at = dict(action)
+        return action
+    def disconnect(self):
+        self.on = False
+"""
+BOUNDS = {"limits": {"a.pos": [-5, 5], "b.pos": [-4, 4]}, "max_step": {"a.pos": 0.5, "b.pos": 0.5}}
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """LeRobot's arguments of a robot that a package outside LeRobot brings."""
+    if "lerobot_robot_scripted" not in sys.modules:
+        (tmp_path / "lerobot_robot_scripted.py").write_text(PLUGIN)
+        monkeypatch.syspath_prepend(str(tmp_path))
+    return (
+        "--robot.discover_packages_path=lerobot_robot_scripted",
+        "--robot.type=scripted_arm",
+        f"--robot.calibration_dir={tmp_path}",
+    )
+
+
+def made(args: tuple[str, ...], **config: Any) -> LeRobotArm:
+    return make({"args": args, **BOUNDS, **config}, CellConfig(station="robot-1", driver="lerobot", rate_hz=50.0))
+
+
+class TestLeRobotDriver(StationContract):
+    """A robot that LeRobot's registry gives, behind a station server, keeps the contract."""
+
+    @pytest.fixture(autouse=True)
+    def _plugin(self, plugin: tuple[str, ...]) -> None:
+        self.args = plugin
+
+    def open(self) -> AbstractAsyncContextManager[Station]:
+        return self._open()
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Station]:
+        driver = made(self.args)
+        cell = Cell(driver)
+        cell.start()
+        server = StationServer(cell, "127.0.0.1:0")
+        client = await StationClient.connect(server.address)
+        try:
+            yield client
+        finally:
+            await client.close()
+            server.stop(0.2)
+            driver.close()
+
+
+def test_features_become_channels_and_the_robots_own_cameras(plugin: tuple[str, ...]) -> None:
+    driver = made(plugin, unit="deg")
+    spec = driver.spec()
+    assert (spec.kind, spec.actions[0].names, spec.actions[0].unit) == ("scripted_arm", ("a.pos", "b.pos"), "deg,deg")
+    assert driver.observe()["position"].tolist() == [1.0, -2.0]
+    assert driver.hold_action()["target"].tolist() == [1.0, -2.0], "it starts where it stands"
+    assert [(camera.key, camera.width_px, camera.height_px) for camera in spec.cameras] == [("front", 32, 24)]
+    assert driver.render("front", 16).shape == (16, 16, 3)
+    driver.step({"target": driver.hold_action()["target"] + 0.25})
+    driver.stop("test")
+    with pytest.raises(StationError, match="e-stop: test"):
+        driver.step(driver.hold_action())
+    driver.clear()
+    assert driver.hold_action()["target"].tolist() == [1.25, -1.75], "cleared, from where it is"
+    driver.close()
+
+
+def test_what_is_absent_or_wrong_is_one_line_with_the_fix(plugin: tuple[str, ...]) -> None:
+    def refused(says: str, kind: type[Exception], args: tuple[str, ...], **config: Any) -> None:
+        with pytest.raises(kind, match=says) as caught:
+            made(args, **config)
+        assert "\n" not in str(caught.value)
+
+    refused(r"limits and max_step need exactly the joints a.pos, b.pos; missing: b.pos", UsageError, plugin,
+            limits={"a.pos": [-1, 1]})  # fmt: skip
+    refused(r"one is --robot.type=…", UsageError, ("--teleop.type=x",))
+    refused(r"unknown LeRobot robot 'nonesuch'; there are: .*scripted_arm", UsageError, ("--robot.type=nonesuch",))
+    refused(r"does not take .*--robot.colour=red", UsageError, (*plugin, "--robot.colour=red"))
+    refused(
+        r"the robot scripted_arm asks at the terminal \('Press ENTER'\)", StationError, (*plugin, "--robot.asks=true")
+    )
+    refused(r"scripted_arm cannot be connected: no answer", StationError, (*plugin, "--robot.broken=true"))
+
+
+@pytest.mark.skipif(find_spec("scservo_sdk") is None, reason="needs: pip install 'lerobot[feetech]'")
+def test_lerobots_own_so101_by_its_type(tmp_path: Path) -> None:
+    from tests.robots.test_so101 import BODY, GRIPPER, calibration, emulated
+
+    keys = [f"{name}.pos" for name in (*BODY, GRIPPER)]
+    with emulated() as bus:
+        calibration(tmp_path)
+        driver = make(
+            {
+                "args": [
+                    "--robot.type=so101_follower", f"--robot.port={bus.port}", "--robot.id=so101",
+                    f"--robot.calibration_dir={tmp_path}", "--robot.max_relative_target=20",
+                ],
+                "limits": {key: [-80, 80] if key != "gripper.pos" else [0, 100] for key in keys},
+                "max_step": dict.fromkeys(keys, 3.0),
+            },
+            CellConfig(station="robot-1", driver="lerobot"),
+        )  # fmt: skip
+        seen = driver.observe()["position"]
+        assert seen[:5] == pytest.approx([0.0] * 5, abs=0.2), "degrees, as LeRobot gives them"
+        driver.close()

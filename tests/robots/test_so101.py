@@ -1,0 +1,242 @@
+"""The SO-101 driver against an emulated bus: LeRobot, Feetech's SDK and pyserial are real, the servos are not."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nightlab.contracts import Station
+from nightlab.errors import SafetyError, StationError, UsageError
+from nightlab.records import CellConfig
+from nightlab.testing import feetech
+from nightlab.testing.feetech import EmulatedFeetechBus
+from nightlab.testing.station import StationContract
+from robots.cell import Cell
+from robots.client import StationClient
+from robots.driver import Primitive
+from robots.drivers.lerobot_arm import LeRobotArm
+from robots.drivers.so101 import BODY, GRIPPER, make
+from robots.server import StationServer
+
+pytest.importorskip("scservo_sdk", reason="the SO-101's bus needs: pip install 'lerobot[feetech]'")
+
+RANGES = [(40, 800, 3300), (-100, 820, 3200), (0, 860, 3080), (512, 900, 3250), (0, 0, 4095), (-7, 2030, 3500)]
+"""(homing offset, lowest, highest) of the six servos."""
+
+
+def calibration(folder: Path, name: str = "so101") -> Path:
+    path = folder / f"{name}.json"
+    rows = zip((*BODY, GRIPPER), RANGES, strict=True)
+    path.write_text(
+        json.dumps(
+            {
+                joint: {"id": i, "drive_mode": 0, "homing_offset": offset, "range_min": low, "range_max": high}
+                for i, (joint, (offset, low, high)) in enumerate(rows, 1)
+            }
+        )
+    )
+    return path
+
+
+@contextmanager
+def emulated() -> Iterator[EmulatedFeetechBus]:
+    with EmulatedFeetechBus() as bus:
+        bus.calibrate(RANGES)
+        for servo, (offset, low, high) in zip(bus.servos.values(), RANGES, strict=True):
+            servo.shaft = (low + high) / 2 + offset
+        yield bus
+
+
+def made(bus: EmulatedFeetechBus, folder: Path, **config: Any) -> LeRobotArm:
+    if not (folder / "so101.json").exists():
+        calibration(folder)
+    cell = CellConfig(station="robot-1", driver="so101", folder=folder)
+    return make({"port": bus.port, "calibration": "so101.json", "answer_timeout_s": 1.0, **config}, cell)
+
+
+def drive(driver: LeRobotArm, request: Primitive) -> int:
+    periods = 0
+    for action in driver.primitive(request):
+        driver.step(action)
+        time.sleep(1 / driver.spec().rate_hz)
+        periods += 1
+    return periods
+
+
+class TestSo101(StationContract):
+    """The emulated arm behind a station server keeps the contract."""
+
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path) -> None:
+        self.folder = tmp_path
+
+    def open(self) -> AbstractAsyncContextManager[Station]:
+        return self._open()
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Station]:
+        with emulated() as bus:
+            driver = made(bus, self.folder)
+            cell = Cell(driver)
+            cell.start()
+            server = StationServer(cell, "127.0.0.1:0")
+            client = await StationClient.connect(server.address)
+            try:
+                yield client
+            finally:
+                await client.close()
+                server.stop(0.2)
+                driver.close()
+
+
+def test_units_limits_and_speed_come_from_the_calibration(tmp_path: Path) -> None:
+    with emulated() as bus:
+        driver = made(bus, tmp_path, margin_deg=2.0, low_deg={"shoulder_lift": -30.0})
+        spec = driver.spec()
+        assert (spec.kind, spec.rate_hz, spec.simulated) == ("so101", 30.0, False)
+        low, high = spec.limits.action_low["joint_target"], spec.limits.action_high["joint_target"]
+        half_deg = (3300 - 800) * 180 / 4095 - 2.0
+        assert math.degrees(high[0]) == pytest.approx(half_deg), "the calibrated range less the margin"
+        assert math.degrees(low[1]) == pytest.approx(-30.0), "narrower where station.yaml says so"
+        assert spec.limits.max_step["joint_target"][0] == pytest.approx(1.5 / 30)
+        seen = driver.observe()
+        assert np.abs(seen["joint_pos"]).max() < 0.002, "mid-range is zero"
+        assert seen["gripper_open"][0] == pytest.approx(0.5, abs=0.001)
+        bus.servos[1].memory[feetech.TORQUE] = 0  # moved by hand
+        bus.servos[1].shaft += 4095 / 36
+        time.sleep(0.02)
+        assert driver.observe()["joint_pos"][0] == pytest.approx(math.radians(10), abs=0.002), "10 degrees further"
+        driver.close()
+        assert not any(servo.torque for servo in bus.servos.values()), "closing lets go"
+
+
+def test_it_starts_where_it_stands(tmp_path: Path) -> None:
+    with emulated() as bus:
+        bus.servos[2].put(feetech.GOAL, 900)
+        before = bus.servos[2].shaft
+        driver = made(bus, tmp_path)
+        time.sleep(0.2)
+        driver.observe()
+        assert bus.servos[2].torque, "powered"
+        assert abs(bus.servos[2].shaft - before) < 3, "an old goal in a servo does not make it jump"
+        driver.close()
+
+
+def test_commands_reach_the_servos_and_limits_hold(tmp_path: Path) -> None:
+    with emulated() as bus:
+        driver = made(bus, tmp_path)
+        still = driver.hold_action()
+        target = {**still, "joint_target": still["joint_target"] + np.array([0.1, 0, 0, 0, 0])}
+        for _ in range(10):
+            driver.step(target)
+            time.sleep(0.02)
+        assert driver.observe()["joint_pos"][0] == pytest.approx(0.1, abs=0.01)
+        begin = time.monotonic()
+        for bad in (9.0, math.nan):
+            with pytest.raises(SafetyError, match=r"joint_target.*held"):
+                driver.step({**still, "joint_target": np.full(5, bad)})
+        assert not bus.written(feetech.GOAL, begin), "what is outside the limits never reaches the bus"
+        driver.step({**still, "joint_target": np.clip(still["joint_target"] + 2.0, -0.9, 0.9)})
+        raw = [servo for servo, _ in bus.written(feetech.GOAL, begin)]
+        assert raw, "a legal command does"
+        goal_deg = (int.from_bytes(bus.written(feetech.GOAL, begin)[0][1], "little") - 2050) * 360 / 4095
+        assert goal_deg <= math.degrees(0.1) + 25.5, "and LeRobot's max_relative_target shortens it"
+        driver.close()
+
+
+def test_primitives(tmp_path: Path) -> None:
+    with emulated() as bus:
+        driver = made(bus, tmp_path, max_speed_rad_per_s=3.0, gripper_max_speed_per_s=3.0)
+        assert drive(driver, Primitive("move_to_pose", pose=(0.2, -0.2, 0.1, 0.0, 0.3))) > 3
+        np.testing.assert_allclose(driver.observe()["joint_pos"], (0.2, -0.2, 0.1, 0.0, 0.3), atol=0.05)
+        bus.servos[6].blocked_at = bus.servos[6].shaft - 200
+        drive(driver, Primitive("grasp", width_m=0.0, force_N=5.0))
+        held = driver.observe()["gripper_open"][0]
+        assert 0.3 < held < 0.45, "the jaws stop at what is between them"
+        assert held - driver.hold_action()["gripper_target"][0] <= 0.05, "and press a little, not with all they have"
+        drive(driver, Primitive("release"))
+        assert driver.observe()["gripper_open"][0] > 0.95
+        drive(driver, Primitive("home"))
+        assert np.abs(driver.observe()["joint_pos"]).max() < 0.05, "home is where it stood at the start"
+        with pytest.raises(StationError, match=r"takes 5 joint targets in rad \(shoulder_pan.pos"):
+            driver.primitive(Primitive("move_to_pose", pose=(0.0,)))
+        with pytest.raises(
+            StationError, match=r"no primitive 'apply_force'; it has: move_to_pose, home, grasp, release"
+        ):
+            driver.primitive(Primitive("apply_force"))
+        driver.close()
+
+
+def test_an_estop_takes_the_power_off_and_nothing_is_sent_until_it_is_cleared(tmp_path: Path) -> None:
+    with emulated() as bus:
+        driver = made(bus, tmp_path)
+        begin = time.monotonic()
+        driver.stop("a hand in the cell")
+        assert time.monotonic() - begin < 0.5, "it waits for nothing"
+        until = time.monotonic() + 2
+        while any(servo.torque for servo in bus.servos.values()) and time.monotonic() < until:
+            time.sleep(0.005)
+        assert not any(servo.torque for servo in bus.servos.values()), "no servo has torque"
+        begin = time.monotonic()
+        with pytest.raises(StationError, match="a hand in the cell"):
+            driver.step(driver.hold_action())
+        assert not bus.written(feetech.GOAL, begin)
+        bus.servos[1].shaft += 100
+        driver.clear()
+        assert all(servo.torque for servo in bus.servos.values())
+        time.sleep(0.1)
+        where = driver.observe()["joint_pos"][0]
+        assert where == pytest.approx(100 * 2 * math.pi / 4095, abs=0.01), "cleared, it stays where it is now"
+        assert driver.hold_action()["joint_target"][0] == pytest.approx(where, abs=0.01)
+        driver.close()
+
+
+def test_a_corrupt_answer_is_asked_for_again_and_a_dead_bus_is_a_fault(tmp_path: Path) -> None:
+    with emulated() as bus:
+        driver = made(bus, tmp_path)
+        time.sleep(0.05)
+        bus.corrupt = 1
+        assert np.isfinite(driver.observe()["joint_pos"]).all(), "one bad packet is nothing"
+        bus.missing = {4}
+        time.sleep(0.05)
+        with pytest.raises(StationError, match=r"cannot read the so101 robot.*Look at its power supply") as caught:
+            driver.observe()
+        assert "\n" not in str(caught.value)
+        bus.missing = set()
+        driver.observe()
+        driver.close()
+
+
+def test_what_is_absent_or_wrong_is_one_line_with_the_fix(tmp_path: Path) -> None:
+    def refused(bus: EmulatedFeetechBus, says: str, kind: type[Exception] = StationError, **config: Any) -> None:
+        with pytest.raises(kind, match=says) as caught:
+            made(bus, tmp_path, **config)
+        assert "\n" not in str(caught.value)
+
+    with emulated() as bus:
+        refused(bus, r"no port /dev/no-arm; serial ports here: .*lerobot-find-port", port="/dev/no-arm")
+        refused(
+            bus, r"no calibration .*none.json. Make it: lerobot-calibrate --robot.type=so101", calibration="none.json"
+        )
+        (tmp_path / "bad.json").write_text("{}")
+        refused(bus, r"bad.json is no calibration of an SO-101", calibration="bad.json")
+        refused(bus, r"prt: Extra inputs.*Its settings are: port", UsageError, prt="x")
+        refused(bus, r"unknown joint 'knee'", UsageError, low_deg={"knee": 1.0})
+        bus.missing = {3}
+        refused(bus, r"servos that do not answer on .*: elbow_flex \(3\)\. Is the power supply in")
+        bus.missing = set()
+        bus.servos[2].put(feetech.MAX_LIMIT, 3000)
+        refused(
+            bus, r"the servos hold another calibration than .*so101.json \(shoulder_lift\).*write_calibration: true"
+        )
+        driver = made(bus, tmp_path, write_calibration=True)
+        assert bus.servos[2].word(feetech.MAX_LIMIT) == 3200, "written when asked to"
+        driver.close()
