@@ -2,7 +2,7 @@
 
 It speaks the servos' packets (ping, read, write, sync read, sync write, broadcast), so everything above the wire is
 the real thing: LeRobot, Feetech's SDK, pyserial. Servos move at a finite speed, only under torque and within their
-position limits, and start for the goal that stands in their register as soon as torque comes on, as real ones do.
+position limits. They run to whatever goal stands in their register as soon as torque comes on: the worst case.
 
     with EmulatedFeetechBus() as bus:
         driver = make({"port": bus.port, …})

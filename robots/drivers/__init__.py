@@ -25,11 +25,18 @@ if TYPE_CHECKING:
 
 DRIVERS: dict[str, str] = {
     "echo": "robots.drivers.echo:make",
+    "lerobot": "robots.drivers.lerobot_robot:make",
     "simulated": "robots.drivers.simulated:make",
+    "so101": "robots.drivers.so101:make",
+    "so101_push_t": "robots.drivers.so101_push_t:make",
+    "yam": "robots.drivers.yam:make",
 }
 """`driver:` of station.yaml → its factory."""
 
-CAMERAS: dict[str, str] = {}
+CAMERAS: dict[str, str] = {
+    "opencv": "robots.drivers.opencv:open_camera",
+    "realsense": "robots.drivers.realsense:open_camera",
+}
 """`driver:` of a camera in station.yaml → its factory."""
 
 
@@ -45,7 +52,14 @@ def make_driver(cell: CellConfig) -> Driver:
     factory = cast(
         "Callable[[Mapping[str, Any], CellConfig], Driver]", _find("driver", cell.driver, DRIVERS, "nightlab.drivers")
     )
-    return with_cameras(factory(cell.config, cell), open_cameras(cell))
+    driver = factory(cell.config, cell)
+    try:
+        return with_cameras(driver, open_cameras(cell))
+    except BaseException:  # no arm stays under power because a camera is missing
+        close = getattr(driver, "close", None)
+        if close is not None:
+            close()
+        raise
 
 
 def check_names(cell: CellConfig) -> None:

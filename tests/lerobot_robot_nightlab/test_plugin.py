@@ -124,11 +124,12 @@ def test_lerobots_names_and_units_are_kept() -> None:
 
 
 FIND = """
+from pathlib import Path
 from lerobot.robots import RobotConfig, make_robot_from_config
 from lerobot.utils.import_utils import register_third_party_plugins
 register_third_party_plugins()
 kind = RobotConfig.get_choice_class("nightlab")
-print(type(make_robot_from_config(kind(address="127.0.0.1:1", calibration_dir="calibration"))).__name__)
+print(type(make_robot_from_config(kind(address="127.0.0.1:1", calibration_dir=Path("calibration")))).__name__)
 """
 
 

@@ -14,6 +14,7 @@ import pytest
 from nightlab.contracts import Station
 from nightlab.errors import StationError, UsageError
 from nightlab.records import CellConfig
+from nightlab.testing import feetech
 from nightlab.testing.station import StationContract
 from robots.cell import Cell
 from robots.client import StationClient
@@ -144,6 +145,8 @@ def test_lerobots_own_so101_by_its_type(tmp_path: Path) -> None:
     keys = [f"{name}.pos" for name in (*BODY, GRIPPER)]
     with emulated() as bus:
         calibration(tmp_path)
+        for servo in bus.servos.values():  # LeRobot's connect() lets them run to an old goal
+            servo.put(feetech.GOAL, round(servo.position))
         driver = make(
             {
                 "args": [
