@@ -67,8 +67,8 @@ DISKS = {
 """Process class → the folder that it writes to, which is filled."""
 SAMPLE = [
     "kill/policy/rollout", "kill/trial/rollout", "kill/station flow/train", "kill/keeper/rollout", "kill/verifier/verify",
-    "kill/trainer/train", "kill/researcher/propose", "kill/recorder/summarize", "disconnect/keeper/rollout",
-    "disconnect/station server/rollout",
+    "kill/trainer/train", "kill/researcher/propose", "kill/recorder/summarize", "kill/station server/rollout",
+    "kill/campaign flow/deploy",
 ]  # fmt: skip
 """Ten quick cells, for `make test`."""
 HOLDERS = ("trial", "station flow", "fleet")
