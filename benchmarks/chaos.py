@@ -17,6 +17,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -107,23 +108,24 @@ class Chaos:
             self.campaigns += 1
             mine = self._one_campaign(deadline_s)
             code = self.lab.wait(self.lab.budget_s + 600.0)
-            for hit in mine:
-                hit |= {"campaign": self.campaigns, "run_exit": code}
-                if code != 0:
-                    hit["ok"] = False
-            hits += mine
             if code != 0:
                 self.say(f"campaign {self.campaigns} ended with {code}; see {self.lab.log_path}")
                 self.lab.down()
-                if not mine:
-                    break  # it does not even start
-        found = audit(self.lab.path, self.durable)
-        for hit in hits:
-            hit |= {"lost": len(found.lost), "twice": len(found.twice), "episodes": found.episodes}
-            hit["ok"] = hit["ok"] and not (found.lost or found.twice or found.unfinished)
-        with self.out.open("a") as file:
-            file.writelines(json.dumps(hit) + "\n" for hit in hits)
-        self._tell(found)
+            found = audit(self.lab.path, self.durable)
+            self._tell(found)
+            for hit in mine:
+                hit |= {
+                    "campaign": self.campaigns,
+                    "run_exit": code,
+                    "lost": len(found.lost),
+                    "twice": len(found.twice),
+                }
+                hit["ok"] = hit["ok"] and code == 0 and not (found.lost or found.twice or found.unfinished)
+            with self.out.open("a") as file:
+                file.writelines(json.dumps(hit) + "\n" for hit in mine)
+            hits += mine
+            if code != 0 and not mine:
+                break  # it does not even start
         return hits
 
     def _one_campaign(self, deadline_s: float) -> list[dict[str, Any]]:
@@ -277,6 +279,11 @@ def chaos(
         lab.down()
 
 
+def _only(wanted: Counter[Cell], *, fill: bool) -> Counter[Cell]:
+    """Cells with a full disk run on a lab of their own, whose folders lie on small disks."""
+    return Counter({cell: count for cell, count in wanted.items() if (cell[0] == "fill") == fill})
+
+
 def left(wanted: Counter[Cell], out: Path) -> Counter[Cell]:
     """Without the hits that `out` holds already."""
     lines = [json.loads(line) for line in out.read_text().splitlines()] if out.is_file() else []
@@ -328,7 +335,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=float, default=10800.0, help="no new campaign after so many wall seconds")
     parser.add_argument("--docs", type=Path, help="write the table of all of --out there")
     asked = parser.parse_args(arguments)
-    wanted = left(parse_cells(asked.cells.split(","), asked.n), asked.out)
+    every = parse_cells(asked.cells.split(","), asked.n)
+    wanted = left(every, asked.out)
     if any(cell[0] == "fill" for cell in wanted):
         if not faults.can_mount():
             print("full disks need root and mount namespaces: those cells are left out", file=sys.stderr)
@@ -337,18 +345,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             again = [sys.executable, "-m", "benchmarks.chaos", *(sys.argv[1:] if arguments is None else arguments)]
             environment = {**os.environ, "NIGHTLAB_CHAOS_INSIDE": "1"}
             return subprocess.run(["unshare", "--mount", *again], env=environment, check=False).returncode
-    begin_s, path = time.monotonic(), asked.lab or Path(f"/tmp/nightlab-chaos-{os.getpid()}/lab")
+    begin_s, path = (
+        time.monotonic(),
+        asked.lab or Path(tempfile.gettempdir()) / f"nightlab-chaos-{os.getpid()}" / "chaos",
+    )
     hits: list[dict[str, Any]] = []
-    if wanted:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        hits = chaos(
-            path, wanted, asked.out, stations=asked.stations, speed=asked.speed, budget_s=asked.budget,
-            limit_s=asked.limit, patience_s=asked.patience, say=lambda line: print(time.strftime("%H:%M:%S"), line, flush=True),
-        )  # fmt: skip
+    for name, some in (("lab", _only(wanted, fill=False)), ("full", _only(wanted, fill=True))):
+        if some:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            hits += chaos(
+                path.with_name(f"{path.name}-{name}"), some, asked.out, stations=asked.stations, speed=asked.speed,
+                budget_s=asked.budget, limit_s=asked.limit, patience_s=asked.patience,
+                say=lambda line: print(time.strftime("%H:%M:%S"), line, flush=True),
+            )  # fmt: skip
     if asked.docs:
         write(asked.out, asked.docs)
     bad = [hit for hit in hits if not hit["ok"]]
-    print(f"{len(hits)} hits in {time.monotonic() - begin_s:.0f} s, {len(bad)} not ok, {sum((wanted).values())} left")
+    print(
+        f"{len(hits)} hits in {time.monotonic() - begin_s:.0f} s, {len(bad)} not ok, {sum(left(every, asked.out).values())} left"
+    )
     return 1 if bad else 0
 
 

@@ -30,7 +30,7 @@ from data.ledger import LedgerReader
 from data.schedule import TrialPlan, stop_trial
 from environments import make
 from environments.verifier_client import VerifierClient
-from nightlab.errors import EstopError, NightlabError, ResetError, StationError
+from nightlab.errors import EstopError, NightlabError, PolicyError, ResetError, StationError
 from nightlab.records import CampaignSpec, EpisodeEnd, EpisodeKey, EpisodeRecord, Event, Outcome, SeedPool, Verdict
 from policies.host import PolicyProcess
 from robots.admin import AdminClient
@@ -168,7 +168,12 @@ class Trial:
         running = self._policies.get(files.idea)
         if running is None or not running.alive:
             await asyncio.to_thread(check_checkpoint, Path(files.checkpoint_dir), files.sha256)
-            running = await PolicyProcess.start(Path(files.code_dir), Path(files.checkpoint_dir))
+            try:
+                running = await PolicyProcess.start(Path(files.code_dir), Path(files.checkpoint_dir))
+            except PolicyError as error:
+                if "its process ended with code" not in str(error):
+                    raise
+                running = await PolicyProcess.start(Path(files.code_dir), Path(files.checkpoint_dir))  # killed, perhaps
             self._policies[files.idea] = running
         return running
 
