@@ -5,11 +5,11 @@ from __future__ import annotations
 from nightlab.contracts import Researcher
 from nightlab.errors import UsageError
 
-KINDS = ("offline", "scripted:FILE.yaml", "command:PROGRAM ARGS")
+KINDS = ("offline", "scripted", "scripted:FILE.yaml", "command:PROGRAM ARGS")
 
 
 def make_researcher(spec: str, *, seed: int = 0) -> Researcher:
-    """A researcher by its spec: `offline`, `scripted:FILE.yaml` or `command:PROGRAM ARGS`.
+    """A researcher by its spec: `offline`, `scripted`, `scripted:FILE.yaml` or `command:PROGRAM ARGS`.
 
     Raises:
         UsageError: the spec names none of these, lacks its argument, or its file does not exist.
@@ -19,7 +19,11 @@ def make_researcher(spec: str, *, seed: int = 0) -> Researcher:
         from agents.offline import OfflineResearcher
 
         return OfflineResearcher(seed=seed)
-    if kind == "scripted" and argument:
+    if kind == "scripted" and not argument:
+        from agents.turns import TurningResearcher
+
+        return TurningResearcher(seed=seed)
+    if kind == "scripted":
         from agents.scripted import ScriptedResearcher
 
         return ScriptedResearcher.load(argument, seed=seed)

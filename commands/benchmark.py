@@ -8,5 +8,6 @@ from __future__ import annotations
 VERBS: dict[str, tuple[str, str]] = {
     "estop": ("commands.benchmark_estop:estop", "From the call of an e-stop to the last motion command."),
     "loop": ("commands.benchmark_loop:loop", "Round trip and late actions of the control loop at 100 Hz."),
+    "mru": ("commands.benchmark_mru:mru", "Robot utilisation with a researcher that thinks by the clock."),
 }
 """Measurement → where its function is, and its line of help; see `commands.main.GROUPS`."""

@@ -26,6 +26,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "estop": ("commands.estop:estop", "Stop every robot of the lab, or one, at once."),
     "reset-check": ("commands.reset_check:reset_check", "Measure an environment's reset: success, starts, duration."),
     "unpark": ("commands.unpark:unpark", "Give a station work again whose reset had given up."),
+    "simulate-fleet": (
+        "commands.simulate_fleet:simulate_fleet",
+        "Predict utilisation, time to success and tokens for 1 to 64 robots.",
+    ),
     "doctor": ("commands.doctor:doctor", "Check this machine and say how to mend it."),
 }
 """Verb → where its function is, and its line in `nightlab --help`."""

@@ -34,7 +34,7 @@ def run(
         list[str] | None, typer.Option("--station", help="HOST:PORT of a station server elsewhere; once for each")
     ] = None,
     keys: Annotated[str, typer.Option(help="Folder with this lab's certificate and token for those stations")] = "",
-    researcher: Annotated[str, typer.Option(help="offline, scripted:FILE or command:PROGRAM")] = "offline",
+    researcher: Annotated[str, typer.Option(help="offline, scripted, scripted:FILE or command:PROGRAM")] = "offline",
     profile: Annotated[str, typer.Option(help="nominal, real, hard, or a YAML file")] = "nominal",
     speed: Annotated[str, typer.Option(help="Times real time, or max")] = "10",
     budget: Annotated[str, typer.Option(help="Wall time, e.g. 10m")] = "10m",
@@ -43,6 +43,9 @@ def run(
     lab: Annotated[Path, typer.Option(help="Lab directory")] = Path("lab"),
     seed: Annotated[int, typer.Option(help="Campaign seed")] = 0,
     held_out: Annotated[int, typer.Option(help="Held-out episodes of the final measurement")] = 400,
+    think: Annotated[str, typer.Option(help="Station time of a proposal: seconds or lognormal:MEDIAN_S:SIGMA")] = "",
+    train: Annotated[str, typer.Option(help="Station time of a training, likewise")] = "",
+    window: Annotated[int, typer.Option(help="Ideas under way per station; 0 = by measured times")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON at the end")] = False,
 ) -> None:
     """Run a campaign; an unfinished one in the lab is continued."""
@@ -63,12 +66,18 @@ def run(
         target=check_target(target),
         seed=seed,
         held_out_n=held_out,
+        think=think,
+        train=train,
+        window=check_window(window),
     )
     from agents import make_researcher
+    from agents.clock import parse_clock
     from robots.profiles import load_profile
 
     load_profile(profile, world(environment))
     make_researcher(researcher, seed=seed)
+    for clock in (think, train):
+        parse_clock(clock)
     asyncio.run(_run(lab, spec, None if declared else (elsewhere, keys), as_json=as_json))
 
 
@@ -85,6 +94,13 @@ def check_address(address: str) -> str:
     if not address.startswith("unix:/") and not (host and port.isdigit() and 0 < int(port) < 65536):
         raise UsageError(f"--station {address!r}: an address HOST:PORT is needed. Try: --station 10.0.0.2:50051")
     return address
+
+
+def check_window(window: int) -> int:
+    """0 … 32."""
+    if not 0 <= window <= 32:
+        raise UsageError(f"--window {window}: 0 (by measured times) to 32 ideas per station. Try: --window 0")
+    return window
 
 
 def check_target(target: float) -> float:
@@ -135,20 +151,8 @@ def open_lab(path: Path, spec: CampaignSpec, elsewhere: Sequence[str] = (), keys
         keys: Folder with what this lab proves itself with there.
     """
     from data.lab import Lab
-    from environments import world
 
-    addresses = ["127.0.0.1:0"] * (spec.stations - len(elsewhere)) + list(elsewhere)
-    config = LabConfig(
-        environment=spec.environment,
-        stations=tuple(
-            StationConfig(
-                station=f"robot-{number}", world=world(spec.environment), profile=spec.profile, speed=spec.speed,
-                station_seed=1000 * spec.seed + number, address=address, remote=address in elsewhere,
-                keys=keys if address in elsewhere else "",
-            )
-            for number, address in enumerate(addresses, 1)
-        ),
-    )  # fmt: skip
+    config = LabConfig(environment=spec.environment, stations=station_configs(spec, elsewhere, keys))
     if not Lab.exists(path):
         return Lab.create(path, config)
     lab = Lab.open(path)
@@ -158,8 +162,23 @@ def open_lab(path: Path, spec: CampaignSpec, elsewhere: Sequence[str] = (), keys
                 f"the lab {path} has an unfinished campaign on other stations ({_describe(lab.config)}); "
                 f"asked was {_describe(config)}. Continue it with the same options, or use another --lab DIR"
             )
-        lab.write_config(config)
+        lab.write_config(lab.config.model_copy(update={"stations": config.stations}))
     return lab
+
+
+def station_configs(spec: CampaignSpec, elsewhere: Sequence[str] = (), keys: str = "") -> tuple[StationConfig, ...]:
+    """The stations that a campaign asks for, simulated ones each with a seed of their own; the last ones `elsewhere`."""
+    from environments import world
+
+    addresses = ["127.0.0.1:0"] * (spec.stations - len(elsewhere)) + list(elsewhere)
+    return tuple(
+        StationConfig(
+            station=f"robot-{number}", world=world(spec.environment), profile=spec.profile, speed=spec.speed,
+            station_seed=1000 * spec.seed + number, address=address, remote=address in elsewhere,
+            keys=keys if address in elsewhere else "",
+        )
+        for number, address in enumerate(addresses, 1)
+    )  # fmt: skip
 
 
 def _describe(config: LabConfig) -> str:

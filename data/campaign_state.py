@@ -11,6 +11,7 @@ Events it reads, with their `data`:
 | station_up | a station flow began: what it had claimed before and not ended is handed out again |
 | station_parked | reason: a reset used up its attempts; no work until `station_unparked`, what it held waits for it |
 | stage_started | stage |
+| dispatched | station: an idea's trial was given that robot |
 | episode | an EpisodeRecord |
 | judged | a Judgement and, where it differs from the iteration, `idea` |
 | iteration_ended | status, detail |
@@ -79,6 +80,12 @@ class WorkState:
     claimed_s: float
     stage: str = ""
     claims: int = 1
+    ready_s: float = 0.0
+    """Wall time at which it was ready for a robot (its rollout stage began); 0: not yet."""
+    place: str = ""
+    """The station whose robot it was given; empty: not yet."""
+    busy_s: float = 0.0
+    """Wall seconds of its episodes, resets included."""
     orphaned: bool = False
     """Its station's flow died and has started again, or the station is parked: it waits to be claimed once more."""
     ended: bool = False
@@ -161,12 +168,18 @@ class CampaignState:
             case "station_parked":
                 self.parked[event.station] = str(event.data.get("reason", ""))
                 for work in self.running:
-                    work.orphaned = work.orphaned or work.work.station == event.station
+                    theirs = event.station in (work.work.station, work.place)
+                    work.orphaned = work.orphaned or (theirs and not _elsewhere(work, event.station))
             case "station_unparked":
                 self.parked.pop(event.station, None)
             case "stage_started":
                 for work in self._works_of(event):
                     work.stage = str(event.data.get("stage", ""))
+                    if work.stage == "rollout":
+                        work.ready_s = work.ready_s or event.wall_s
+            case "dispatched":
+                for work in self._works_of(event):
+                    work.place = event.station
             case "episode":
                 self._episode(EpisodeRecord.model_validate(event.data))
             case "judged":
@@ -272,6 +285,23 @@ class CampaignState:
         """Every idea as a researcher may see it: no seeds, nothing from held-out episodes."""
         return tuple(self._summary(idea) for idea in self.ideas.values())
 
+    @property
+    def proposed(self) -> set[str]:
+        """Ideas that are committed."""
+        return {name for name, idea in self.ideas.items() if idea.commit}
+
+    def begun(self, iteration: str) -> str:
+        """The station at which an iteration's latest episode ran; empty before the first."""
+        ran = self._ran.get(iteration)
+        return ran[-1][1][2] if ran else ""
+
+    def where(self, iteration: str) -> str:
+        """The station at which an iteration's latest episode ran; before the first, the one that holds it."""
+        if self.begun(iteration):
+            return self.begun(iteration)
+        works = (work for work in self.works.values() if work.work.iteration == iteration)
+        return next((work.place or work.work.station for work in works), "")
+
     # How events change it ----------------------------------------------------------------------------------------
 
     def _idea(self, name: str) -> IdeaState:
@@ -325,6 +355,9 @@ class CampaignState:
         self.busy_wall_s += max(0.0, record.rollout_end.wall_s - record.reset_begin.wall_s)
         if ".r" in key.iteration:
             return
+        for work in self.works.values():
+            if work.work.iteration == key.iteration:
+                work.busy_s += max(0.0, record.rollout_end.wall_s - record.reset_begin.wall_s)
         if key.pool is SeedPool.HELD_OUT:
             for draw in self.draws.values():
                 if draw.owns(key.iteration):
@@ -391,6 +424,11 @@ class CampaignState:
             failures=self.failure_histogram(idea.idea),
             researcher=proposal.researcher,
         )
+
+
+def _elsewhere(work: WorkState, parked: str) -> bool:
+    """An idea of the parked station whose trial may run, or runs, on another robot."""
+    return work.work.kind is WorkKind.SEARCH and work.place != parked
 
 
 def work_key(iteration: str, station: str) -> str:

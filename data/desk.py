@@ -7,7 +7,8 @@ import time
 from collections import Counter
 from typing import Any
 
-from data.campaign_state import CampaignState
+from data.campaign_state import CampaignState, WorkState
+from data.dispatch import BOUND, FILLER, IDEA
 from data.lab import Lab
 from data.ledger import SqliteLedger
 from data.schedule import TrialPlan, judge_trial, next_work, stop_trial, trial_plan
@@ -160,6 +161,7 @@ class Desk:
             work = next_work(
                 state, station, now_s, lambda pool, n, purpose: self._draw(campaign, "", pool, n, purpose),
                 first_idea=self._highest["I"] + 1, first_evaluation=self._highest["E"] + 1,
+                most_window=self.lab.config.window,
             )  # fmt: skip
             work = self._unshared(state, work)
         if work.kind not in (WorkKind.WAIT, WorkKind.STOP):
@@ -187,10 +189,30 @@ class Desk:
                 return work
         return None
 
-    def trial_plan(self, campaign: str, iteration: str, idea: str) -> TrialPlan:
+    def dispatched(self, campaign: str, iteration: str, station: str) -> None:
+        """Note that an idea's trial was given a robot."""
+        work = self._claimed(campaign, iteration)
+        if work is not None and work.work.kind is WorkKind.SEARCH and work.place != station:
+            self.write(
+                "dispatched", f"dispatched:{campaign}:{iteration}:{time.time_ns()}", {"origin": work.work.station},
+                campaign=campaign, iteration=iteration, station=station,
+            )  # fmt: skip
+
+    def rank(self, campaign: str, iteration: str) -> int:
+        """How urgent a piece of work is; see data/dispatch.py."""
+        work = self._claimed(campaign, iteration)
+        if work is None or (work.work.kind is not WorkKind.SEARCH and not work.work.filler):
+            return BOUND
+        return FILLER if work.work.filler else IDEA
+
+    def _claimed(self, campaign: str, iteration: str) -> WorkState | None:
+        works = self.state(campaign).works.values()
+        return next((work for work in works if work.work.iteration == iteration), None)
+
+    def trial_plan(self, campaign: str, iteration: str, idea: str, station: str = "") -> TrialPlan:
         """What the trial of an iteration runs."""
         draw = lambda pool, n, purpose: self._draw(campaign, iteration, pool, n, purpose)  # noqa: E731
-        return trial_plan(self.state(campaign), iteration, idea, draw)
+        return trial_plan(self.state(campaign), iteration, idea, draw, station)
 
     def stop_trial(self, campaign: str, iteration: str) -> str:
         """Why a trial should stop before its next episode; empty to go on."""

@@ -18,7 +18,7 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from data import episodes
 from data.archive import Archive
 from data.desk import Desk
 from data.disk import is_full, refusal
+from data.dispatch import FILLER, Dispatcher, Name, Request
 from data.ideas import IdeaStore, branch_of, read_workspace
 from data.lab import Lab
 from data.lab_git import LabGit
@@ -64,13 +65,15 @@ class Keeper:
         self.archive = Archive(lab, self.desk, self.spool, self.git)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="idea-git")
         self._starting = asyncio.Lock()
+        self.dispatcher = Dispatcher(lambda campaign: self.desk.state(campaign).parked)
         self.calls: dict[str, Call] = {
             call.__name__: call
             for call in (
                 self.ping, self.append, self.put_episode, self.start_campaign, self.claim, self.open_workspace,
                 self.commit_idea, self.commit_mended, self.export_idea, self.policy_files, self.add_checkpoint,
-                self.trial_plan, self.stop_trial, self.draw, self.finished, self.judge, self.end_iteration,
-                self.start_replay, self.flush, self.next_jobs, self.recorded, self.dvc_status,
+                self.trial_plan, self.stop_trial, self.await_station, self.leave_station, self.next_episode,
+                self.draw, self.finished, self.judge, self.end_iteration, self.start_replay, self.flush,
+                self.next_jobs, self.recorded, self.dvc_status,
             )
         }  # fmt: skip
 
@@ -129,11 +132,33 @@ class Keeper:
                 await self._baseline(campaign)
         return self.desk.claim(campaign, station, holder, request).model_dump(mode="json")
 
-    async def trial_plan(self, campaign: str, iteration: str, idea: str) -> Answer:
-        return self.desk.trial_plan(campaign, iteration, idea).model_dump(mode="json")
+    async def trial_plan(self, campaign: str, iteration: str, idea: str, station: str = "") -> Answer:
+        return self.desk.trial_plan(campaign, iteration, idea, station).model_dump(mode="json")
 
     async def stop_trial(self, campaign: str, iteration: str) -> Answer:
         return self.desk.stop_trial(campaign, iteration)
+
+    async def await_station(self, campaign: str, iteration: str, stations: list[str], wait_s: float) -> Answer:
+        reason = self.desk.stop_trial(campaign, iteration)
+        if reason:
+            self.dispatcher.leave((campaign, iteration))
+            return {"station": "", "stop": reason}
+        request = Request((campaign, iteration), self.desk.rank(campaign, iteration), tuple(stations))
+        station = await self.dispatcher.wait(request, min(wait_s, 30.0))
+        if station:
+            self.desk.dispatched(campaign, iteration, station)
+        return {"station": station, "stop": ""}
+
+    async def leave_station(self, campaign: str, iteration: str) -> Answer:
+        self.dispatcher.leave((campaign, iteration))
+        return True
+
+    async def next_episode(self, campaign: str, iteration: str, station: str) -> Answer:
+        return {
+            "stop": self.desk.stop_trial(campaign, iteration),
+            "parked": self.desk.state(campaign).parked.get(station, ""),
+            "give_way": self.desk.rank(campaign, iteration) == FILLER and self.dispatcher.wanted((campaign, iteration)),
+        }
 
     async def draw(self, campaign: str, iteration: str, pool: str, n: int, purpose: str) -> Answer:
         return list(self.desk.draw(campaign, iteration, SeedPool(pool), n, purpose))
@@ -277,17 +302,42 @@ async def serve(
 ) -> None:
     """Answer one client's calls, one after the other, until it leaves."""
     clients.add(writer)
+    robots: set[Name] = set()
+    """Trials that this client asked robots for: when it dies, they are free."""
     try:
         while True:
             request = await read_frame(reader)
-            await write_frame(writer, await answer(keeper, request))
+            if isinstance(request, dict) and request.get("call") == "await_station":
+                asked = request.get("with", {})
+                robots.add((str(asked.get("campaign")), str(asked.get("iteration"))))
+                reply = await _unless_gone(answer(keeper, request), reader)
+            else:
+                reply = await answer(keeper, request)
+            await write_frame(writer, reply)
     except (EOFError, FramingError, ConnectionError, asyncio.CancelledError):
         pass  # the client left, or the keeper is stopping: whatever was not answered will be asked again
     finally:
+        for name in robots:
+            keeper.dispatcher.leave(name)
         clients.discard(writer)
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
+
+
+async def _unless_gone(call: Coroutine[Any, Any, Answer], reader: asyncio.StreamReader) -> Answer:
+    """The answer of a long call; cancels it when the client hangs up meanwhile.
+
+    Raises:
+        EOFError: the client is gone.
+    """
+    task = asyncio.ensure_future(call)
+    while not task.done():
+        await asyncio.wait({task}, timeout=0.5)
+        if reader.at_eof():
+            task.cancel()
+            raise EOFError
+    return task.result()
 
 
 async def answer(keeper: Keeper, request: Any) -> dict[str, Any]:

@@ -38,6 +38,8 @@ RETRY_S = 30.0
 """How long a call waits for a keeper that went away (the supervisor restarts it within seconds)."""
 FULL_LOOK_S = 1.0
 """Pause before a call that a full disk refused is made again. A campaign's own calls wait for space without end."""
+STATION_POLL_S = 5.0
+"""How long one question for a free robot waits; between two of them the trial hears whether it is still wanted."""
 _BROKEN = (OSError, EOFError, FramingError)
 
 
@@ -152,13 +154,30 @@ class KeeperClient:
         )
         return Work.model_validate(answer)
 
-    async def trial_plan(self, campaign: str, iteration: str, idea: str) -> TrialPlan:
-        """What the paired trial of an idea runs."""
+    async def trial_plan(self, campaign: str, iteration: str, idea: str, station: str = "") -> TrialPlan:
+        """What the paired trial of an idea runs; `station`: where."""
         from data.schedule import TrialPlan
 
         return TrialPlan.model_validate(
-            await self.call("trial_plan", campaign=campaign, iteration=iteration, idea=idea)
+            await self.call("trial_plan", campaign=campaign, iteration=iteration, idea=idea, station=station)
         )
+
+    async def await_station(self, campaign: str, iteration: str, stations: Sequence[str]) -> tuple[str, str]:
+        """Wait for a free robot: (its station, ""), or ("", why the trial is no longer wanted)."""
+        while True:
+            answer = await self.call(
+                "await_station", campaign=campaign, iteration=iteration, stations=list(stations), wait_s=STATION_POLL_S
+            )
+            if answer["station"] or answer["stop"]:
+                return str(answer["station"]), str(answer["stop"])
+
+    async def leave_station(self, campaign: str, iteration: str) -> None:
+        """Give a robot back to the dispatcher; the lease is the station's own affair."""
+        await self.call("leave_station", campaign=campaign, iteration=iteration)
+
+    async def next_episode(self, campaign: str, iteration: str, station: str) -> dict[str, Any]:
+        """Before each episode: `stop` (why to stop), `parked` (why the station waits for a person), `give_way` (filler)."""
+        return dict(await self.call("next_episode", campaign=campaign, iteration=iteration, station=station))
 
     async def stop_trial(self, campaign: str, iteration: str) -> str:
         """Why a trial should stop before its next episode (solved, futile, out of budget); empty to go on."""

@@ -8,12 +8,14 @@ rollouts look busy). At speed `max` nothing is declared; the share is then one o
 
 from __future__ import annotations
 
+import math
+from bisect import bisect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from data.campaign_state import CampaignState
 from data.spans import Span, covered_s, split_idle, union
-from nightlab.records import CampaignSpec, EpisodeRecord, Event, Outcome, Record, SeedPool, WorkKind
+from nightlab.records import CampaignSpec, Clock, EpisodeRecord, Event, Outcome, Record, SeedPool, WorkKind
 
 LEAST_SPEED_SHARE = 0.95
 """Achieved over declared speed below which MRU is None."""
@@ -52,7 +54,7 @@ class Metrics(Record):
     achieved_speed: float | None
     late_share: float
     useful_share: float | None
-    """Share of the rollout time that entered a decision or a held-out measurement."""
+    """Share of the rollout time that entered a decision, a confirmation or a held-out measurement."""
     split: dict[str, float]
     """Shares of wall time over stations: reset, rollout, think, train, lease, fault, other; they add up to 1."""
     stations: dict[str, dict[str, float]]
@@ -73,45 +75,63 @@ class _Busy:
     speed: float
 
     def share(self, *, rollout_only: bool) -> float:
-        """Busy over elapsed: in station time, or wall time at speed `max`."""
-
-        def spans(clock: str) -> list[Span]:
-            first = "rollout_begin" if rollout_only else "reset_begin"
-            return union((getattr(getattr(e, first), clock), getattr(e.rollout_end, clock)) for e in self.episodes)
-
+        """Busy over elapsed from `begin_s` to `end_s`: in station time, or wall time at speed `max`."""
         if self.end_s <= self.begin_s or not self.episodes:
             return 0.0
+        clocks = [(self._first(e, rollout_only), e.rollout_end) for e in self.episodes]
         if self.speed <= 0:
-            return covered_s(spans("wall_s")) / (self.end_s - self.begin_s)
-        ordered = sorted(self.episodes, key=lambda episode: episode.reset_begin.wall_s)
-        head_s = ordered[0].reset_begin.wall_s - self.begin_s
-        tail_s = self.end_s - max(episode.rollout_end.wall_s for episode in ordered)
-        middle_s = max(e.rollout_end.station_s for e in ordered) - ordered[0].reset_begin.station_s
-        total_s = middle_s + self.speed * (max(0.0, head_s) + max(0.0, tail_s))
-        return min(1.0, covered_s(spans("station_s")) / total_s) if total_s > 0 else 0.0
+            spans = union((max(b.wall_s, self.begin_s), min(e.wall_s, self.end_s)) for b, e in clocks)
+            return covered_s(spans) / (self.end_s - self.begin_s)
+        begin_s, end_s = self._station_s(self.begin_s), self._station_s(self.end_s)
+        spans = union((max(b.station_s, begin_s), min(e.station_s, end_s)) for b, e in clocks)
+        return min(1.0, covered_s(spans) / (end_s - begin_s)) if end_s > begin_s else 0.0
+
+    @staticmethod
+    def _first(episode: EpisodeRecord, rollout_only: bool) -> Clock:
+        return episode.rollout_begin if rollout_only else episode.reset_begin
+
+    def _station_s(self, wall_s: float) -> float:
+        """The station's clock at a wall time: between the stamps around it, at the declared speed beyond them."""
+        stamps = sorted(
+            (clock.wall_s, clock.station_s)
+            for episode in self.episodes
+            for clock in (episode.reset_begin, episode.rollout_begin, episode.rollout_end)
+        )
+        at = bisect(stamps, (wall_s, math.inf))
+        if at == 0:
+            return stamps[0][1] - self.speed * (stamps[0][0] - wall_s)
+        if at == len(stamps):
+            return stamps[-1][1] + self.speed * (wall_s - stamps[-1][0])
+        (wall_a, station_a), (wall_b, station_b) = stamps[at - 1], stamps[at]
+        return station_a + (station_b - station_a) * (wall_s - wall_a) / ((wall_b - wall_a) or 1.0)
 
 
-def measure(spec: CampaignSpec, events: Sequence[Event]) -> Metrics:
+def measure(spec: CampaignSpec, events: Sequence[Event], *, window: Span | None = None) -> Metrics:
     """The measures of a campaign from its events (in ledger order).
 
-    A campaign that has not ended is measured up to its latest event.
+    A campaign that has not ended is measured up to its latest event. `window`: only what happened from one wall time to
+    another (s since the epoch) is measured; tokens and successes stay those of the whole campaign.
     """
     state = CampaignState.from_events(spec, events)
     episodes = [EpisodeRecord.model_validate(event.data) for event in events if event.kind == "episode"]
     begin_s = state.started_s
     end_s = max((event.wall_s for event in events if event.kind == "campaign_ended"), default=state.now_s)
+    campaign_s = max(0.0, end_s - begin_s)
     names = sorted({f"robot-{n}" for n in range(1, spec.stations + 1)} | {e.key.station for e in episodes})
+    if window is not None:
+        begin_s, end_s = window
+        episodes = [e for e in episodes if e.rollout_end.wall_s > begin_s and e.reset_begin.wall_s < end_s]
     speed = spec.speed
     by_station = {name: [e for e in episodes if e.key.station == name] for name in names}
     busy = {name: _Busy(mine, begin_s, end_s, speed) for name, mine in by_station.items()}
     achieved, late = _pace(episodes)
     reason = _why_unknown(episodes, speed, achieved, late)
-    splits = {name: split_idle(events, name, by_station[name], begin_s, end_s) for name in names}
+    splits = {name: split_idle(events, name, by_station[name], begin_s, end_s, shared=spec.share) for name in names}
     solved_s = _solved_at(spec, events)
     active = [e for e in episodes if solved_s is not None and e.rollout_end.wall_s <= solved_s]
     return Metrics(
         wall_s=max(0.0, end_s - begin_s),
-        station_s=state.robot_s,
+        station_s=sum(e.rollout_end.station_s - e.reset_begin.station_s for e in episodes),
         mru=None if reason else _mean(busy[name].share(rollout_only=False) for name in names),
         mru_rollout=None if reason else _mean(busy[name].share(rollout_only=True) for name in names),
         mru_reason=reason,
@@ -120,8 +140,8 @@ def measure(spec: CampaignSpec, events: Sequence[Event]) -> Metrics:
         useful_share=_useful(state, episodes),
         split={key: _mean(split[key] for split in splits.values()) for key in next(iter(splits.values()))},
         stations=splits,
-        tokens=_tokens(state, events, max(0.0, end_s - begin_s), solved_s),
-        time_to_success_s=solved_s - begin_s if solved_s is not None else None,
+        tokens=_tokens(state, events, campaign_s, solved_s),
+        time_to_success_s=solved_s - state.started_s if solved_s is not None else None,
         robot_hours_to_success=(
             sum(e.rollout_end.station_s - e.reset_begin.station_s for e in active) / 3600
             if solved_s is not None
@@ -160,7 +180,11 @@ def _why_unknown(episodes: Sequence[EpisodeRecord], speed: float, achieved: floa
 
 
 def _useful(state: CampaignState, episodes: Sequence[EpisodeRecord]) -> float | None:
-    """Share of rollout time whose episodes entered a decision or a held-out measurement."""
+    """Share of rollout time whose episodes entered a decision, a confirmation or a held-out measurement.
+
+    Filler work counts where it confirmed a KEEP on fresh seeds or ran the incumbent on a seed that a trial compared it on;
+    data that nothing was trained on does not.
+    """
     decided = {idea.idea for idea in state.ideas.values() if idea.judgement is not None}
     rivals = {idea.judgement.against for idea in state.ideas.values() if idea.judgement is not None}
     compared = {seed for name in decided for seed in state.known(name)}
@@ -179,6 +203,7 @@ def _useful(state: CampaignState, episodes: Sequence[EpisodeRecord]) -> float | 
             or (key.idea in rivals and key.seed in compared)
             or (key.idea in drawn and work is not None and work.kind is WorkKind.REEVALUATE)
             or key.idea == state.baseline
+            or (key.pool is SeedPool.CONFIRM and key.idea in state.kept)
         )
         used_s += takes_s if entered else 0.0
     return used_s / total_s if total_s > 0 else None

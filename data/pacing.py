@@ -31,8 +31,10 @@ class ScheduleSettings:
     """The same where stations differ: each chunk has a station of its own, and few stations make a rough mean."""
     reevaluate_n: int = 12
     """Qualification episodes per claim at most."""
-    filler_n: int = 4
-    """Episodes of filler work."""
+    filler_n: int = 12
+    """Episodes of filler work at most; it ends as soon as it is no longer needed."""
+    filler_confirm_n: int = 24
+    """Fresh episodes up to which filler work confirms a KEEP, before it re-evaluates and collects data."""
     reserve_s: float = 8.0
     """Wall seconds kept for the end of the campaign."""
     final_share: float = 0.5

@@ -3,7 +3,9 @@
 The campaign goes through phases that every claim finds out anew from the state:
 
 1. BASELINE: the template on `baseline_n` search seeds, shared out over the stations.
-2. SEARCH: trials of new ideas. A station whose ideas are still thinking gets a little REEVALUATE work meanwhile.
+2. SEARCH: trials of new ideas, as many in preparation as data/window.py asks for. While none is ready the station gets
+   filler work: confirmation of the latest KEEP on fresh seeds, then re-evaluation of the incumbent on the seeds that
+   longer trials will use, then data collection. It gives way between two episodes (data/dispatch.py).
 3. REEVALUATE: an incumbent that looks solved runs more search seeds until a held-out draw would probably pass.
 4. HELD_OUT: fresh seeds on stations sampled anew, in chunks, claimed by whichever station is free. Futile draws stop
    and the search goes on, with longer trials.
@@ -21,7 +23,8 @@ from data.campaign_state import CampaignState, WorkState
 from data.held_out import HeldOutDraw
 from data.pacing import DEFAULTS, ScheduleSettings, chance, final_due, final_n
 from data.statistics import pass_probability
-from data.trial_plan import Draw, TrialPlan, judge_trial, search_block, search_pairs, trial_plan
+from data.trial_plan import MOST_SEARCH_N, Draw, TrialPlan, judge_trial, search_block, search_pairs, trial_plan
+from data.window import enough, ready, trial_s
 from nightlab.records import Outcome, SeedPool, Work, WorkKind
 
 __all__ = [
@@ -41,6 +44,7 @@ def next_work(
     first_idea: int = 1,
     first_evaluation: int = 1,
     settings: ScheduleSettings = DEFAULTS,
+    most_window: int = 0,
 ) -> Work:
     """The next work of a station.
 
@@ -52,6 +56,7 @@ def next_work(
         first_idea: lowest idea number that is free in the lab.
         first_evaluation: lowest evaluation number that is free in the lab.
         settings: numbers of the schedule.
+        most_window: ideas under way per station at most, as lab.yaml says; 0 = no limit.
     """
     desk = _Desk(state, station, now_s, draw, first_idea, first_evaluation, settings)
     reason = state.stop_reason(now_s)
@@ -59,11 +64,14 @@ def next_work(
         return desk.idle(WorkKind.STOP, reason)
     if station in state.parked:
         return desk.idle(WorkKind.WAIT, f"parked: {state.parked[station]}", wait_s=PARKED_WAIT_S)
-    for ask in (desk.again, desk.baseline, desk.held_out, desk.anchor, desk.qualification, desk.filler):
+    for ask in (desk.again, desk.busy, desk.baseline, desk.held_out, desk.anchor, desk.qualification):
         work = ask()
         if work is not None:
             return work
-    return desk.search()
+    reason = enough(state, station, now_s, most_window)
+    if not reason:
+        return desk.search()
+    return desk.filler() or desk.idle(WorkKind.WAIT, reason, wait_s=min(2.0, max(0.25, trial_s(state) / 20)))
 
 
 def stop_trial(state: CampaignState, iteration: str, now_s: float, *, settings: ScheduleSettings = DEFAULTS) -> str:
@@ -86,6 +94,8 @@ def stop_trial(state: CampaignState, iteration: str, now_s: float, *, settings: 
         return "the robots are needed for a held-out draw"
     if final_due(state, now_s, settings):
         return "it is time for the final held-out draw"
+    if claimed.filler and claimed.idea != state.incumbent:
+        return f"{claimed.idea} was superseded by {state.incumbent}"
     idea = state.ideas.get(iteration)
     failed = any(held.idea == state.incumbent and held.futile for held in state.draws.values())
     if claimed.kind is not WorkKind.SEARCH or idea is None or state.spec.researcher != "offline":
@@ -132,6 +142,11 @@ class _Desk:
             if mine and work.claims < self.settings.most_claims:
                 return work.work
         return None
+
+    def busy(self) -> Work | None:
+        """A station prepares one evaluation while another one runs, not more."""
+        bound = [w for w in self.mine if w.work.kind is not WorkKind.SEARCH and not w.work.filler]
+        return self._wait("two evaluations are under way here") if len(bound) > 1 else None
 
     def baseline(self) -> Work | None:
         spec, state = self.state.spec, self.state
@@ -206,17 +221,25 @@ class _Desk:
         )
 
     def filler(self) -> Work | None:
-        thinking = [w for w in self.mine if w.work.kind is WorkKind.SEARCH and w.stage not in _AT_THE_ROBOT]
-        if not thinking or len(thinking) < len(self.mine):
+        """Something useful for a robot that no idea is ready for; see the module's first lines."""
+        state, settings, n = self.state, self.settings, self.settings.filler_n
+        others = [work for work in self.mine if work.work.kind is not WorkKind.SEARCH]
+        begun = all(work.work.filler and work.busy_s > 0 for work in others)  # the next one is prepared meanwhile
+        if not state.spec.filler or not begun or len(others) > 1 or ready(state):
             return None
-        block = search_block(self.state, len(self.state.search_block), self.draw)
-        seeds = self._open_seeds(block)[: self.settings.filler_n]
-        if len(seeds) < self.settings.filler_n:
-            block = search_block(self.state, len(block) + self.settings.filler_n, self.draw)
-            seeds = self._open_seeds(block)[: self.settings.filler_n]
-        return self._evaluate(
-            WorkKind.REEVALUATE, self.state.incumbent, SeedPool.SEARCH, seeds, reason="while the researcher thinks"
-        )
+        confirmed = len(state.known(state.incumbent, (SeedPool.CONFIRM,)))
+        seeds: list[int] = []
+        if state.incumbent != state.baseline and confirmed < settings.filler_confirm_n:
+            pool, reason = SeedPool.CONFIRM, f"filler: confirmation of {state.incumbent} on fresh seeds"
+            seeds = list(self.draw(SeedPool.CONFIRM, n, f"filler {state.incumbent}"))
+        if not seeds:
+            pool, reason = SeedPool.SEARCH, "filler: re-evaluation of the incumbent"
+            seeds = self._open_seeds(search_block(state, MOST_SEARCH_N, self.draw))[:n]
+        if not seeds:
+            reason = "filler: data collection"
+            seeds = list(self.draw(SeedPool.SEARCH, n, "data"))
+        work = self._evaluate(WorkKind.REEVALUATE, state.incumbent, pool, seeds, reason=reason)
+        return work.model_copy(update={"filler": True})
 
     def search(self) -> Work:
         return Work(

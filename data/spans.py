@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from nightlab.records import EpisodeRecord, Event
+from nightlab.records import EpisodeRecord, Event, WorkKind
 
 Span = tuple[float, float]
 """(begin, end), seconds."""
@@ -55,40 +55,64 @@ def minus(spans: Sequence[Span], other: Sequence[Span]) -> list[Span]:
     return left
 
 
-def stage_spans(events: Sequence[Event], station: str, end_s: float) -> dict[str, list[Span]]:
-    """When stages of a station's iterations were under way, by stage; unfinished ones last until `end_s`."""
+def stage_spans(events: Sequence[Event], station: str, end_s: float, *, shared: bool = False) -> dict[str, list[Span]]:
+    """When the stages that a station waits for were under way, by stage; unfinished ones last until `end_s`.
+
+    `shared`: also ideas that other stations asked for, up to the moment at which another robot took their trial.
+    """
     opened: dict[tuple[str, str], float] = {}
     spans: dict[str, list[Span]] = {}
+    ideas: set[str] = set()
+
+    def close(key: tuple[str, str], at_s: float) -> None:
+        if key in opened:
+            spans.setdefault(key[1], []).append((opened.pop(key), at_s))
+
     for event in events:
-        if event.station != station:
+        if event.kind == "work_claimed" and event.data.get("kind") == WorkKind.SEARCH.value:
+            ideas.add(event.iteration)
+        if event.kind == "dispatched" and event.station != station:
+            close((event.iteration, "rollout"), event.wall_s)
+        if event.station != station and not (shared and event.iteration in ideas):
             continue
         if event.kind == "stage_started":
             opened.setdefault((event.iteration, str(event.data.get("stage"))), event.wall_s)
         elif event.kind in ("stage_finished", "stage_failed"):
-            key = (event.iteration, str(event.data.get("stage")))
-            if key in opened:
-                spans.setdefault(key[1], []).append((opened.pop(key), event.wall_s))
+            close((event.iteration, str(event.data.get("stage"))), event.wall_s)
         elif event.kind == "iteration_ended":
             for key in [key for key in opened if key[0] == event.iteration]:
-                spans.setdefault(key[1], []).append((opened.pop(key), event.wall_s))
+                close(key, event.wall_s)
     for (_, stage), begin_s in opened.items():
         spans.setdefault(stage, []).append((begin_s, end_s))
     return {stage: union(found) for stage, found in spans.items()}
 
 
 def split_idle(
-    events: Sequence[Event], station: str, episodes: Sequence[EpisodeRecord], begin_s: float, end_s: float
+    events: Sequence[Event],
+    station: str,
+    episodes: Sequence[EpisodeRecord],
+    begin_s: float,
+    end_s: float,
+    *,
+    shared: bool = False,
 ) -> dict[str, float]:
-    """Shares of a station's wall time from `begin_s` to `end_s`: see SHARES; they add up to 1."""
+    """Shares of a station's wall time from `begin_s` to `end_s`: see SHARES; they add up to 1.
+
+    `shared`: ideas go to whichever robot is free next, so an idle one waits for those of every station.
+    """
     total_s = end_s - begin_s
     if total_s <= 0:
         return {key: float(key == "other") for key in SHARES}
-    rollout = union((e.rollout_begin.wall_s, e.rollout_end.wall_s) for e in episodes)
-    reset = minus(union((e.reset_begin.wall_s, e.rollout_begin.wall_s) for e in episodes), rollout)
+
+    def clipped(spans: Iterable[Span]) -> list[Span]:
+        return union((max(b, begin_s), min(e, end_s)) for b, e in spans)
+
+    rollout = clipped((e.rollout_begin.wall_s, e.rollout_end.wall_s) for e in episodes)
+    reset = minus(clipped((e.reset_begin.wall_s, e.rollout_begin.wall_s) for e in episodes), rollout)
     shares = {"reset": covered_s(reset) / total_s, "rollout": covered_s(rollout) / total_s}
     idle = minus([(begin_s, end_s)], union([*rollout, *reset]))
     waits: dict[str, list[Span]] = {"fault": _faults(events, station, episodes, end_s)}
-    for stage, spans in stage_spans(events, station, end_s).items():
+    for stage, spans in stage_spans(events, station, end_s, shared=shared).items():
         if stage in WAITING:
             waits.setdefault(WAITING[stage], []).extend(spans)
     for kind in ORDER:

@@ -43,6 +43,8 @@ Wait = float | str
 """What a simulated process yields: seconds to sleep, or the name of a robot to wait for."""
 Process = Generator[Wait, None, None]
 RATE_HZ = 10.0
+SLOTS = 6
+"""Iterations that a simulated station flow runs side by side at most."""
 START_S = 1_750_000_000.0
 """Wall time at which simulated campaigns start."""
 
@@ -103,7 +105,7 @@ class SyntheticCampaign:
             robot = f"robot-{number}"
             self._holder[robot], self._waiting[robot] = None, []
             self._emit("station_up", station=robot)
-            for _ in range(self.spec.window):
+            for _ in range(self.spec.window + 1 if self.spec.window else SLOTS):
                 self._start(self._slot(robot))
         while self._queue:
             self.now_s, _, process = heapq.heappop(self._queue)
@@ -208,6 +210,7 @@ class SyntheticCampaign:
         yield from self._stage(work, "deploy", self.costs.deploy_s)
         self._emit("stage_started", name, work.station, {"stage": "rollout"})
         yield work.station
+        self._emit("dispatched", name, work.station)
         if self.skip_stale and self._plan(work).stale:
             yield f"-{work.station}"
             self.forget(name)

@@ -73,8 +73,10 @@ class TrialPlan(Record):
 _NONE = Result(outcome=Outcome.UNSCORED, score=0.0, steps=0)
 
 
-def trial_plan(state: CampaignState, iteration: str, idea: str, draw: Draw) -> TrialPlan:
+def trial_plan(state: CampaignState, iteration: str, idea: str, draw: Draw, station: str = "") -> TrialPlan:
     """The plan of the trial of `idea`, made when its station is free, from what the ledger knows by then.
+
+    `station`: where it will run; empty: where its latest episode ran, or the station that asked for the idea.
 
     Raises:
         UsageError: if the campaign has no such idea.
@@ -82,7 +84,7 @@ def trial_plan(state: CampaignState, iteration: str, idea: str, draw: Draw) -> T
     candidate = state.ideas.get(idea)
     if candidate is None:
         raise UsageError.unknown("idea", idea, state.ideas, "nightlab tree")
-    incumbent, where = state.incumbent, _where(state, iteration)
+    incumbent, where = state.incumbent, _where(state, iteration, station)
     search_n = search_pairs(state)
     block = search_block(state, search_n, draw)
     known = {name: state.known(name, station=where) for name in (idea, incumbent)}
@@ -153,11 +155,11 @@ def search_block(state: CampaignState, n: int, draw: Draw) -> list[int]:
     return state.search_block[:n]
 
 
-def _where(state: CampaignState, iteration: str) -> str | None:
+def _where(state: CampaignState, iteration: str, station: str = "") -> str | None:
     """The station whose results a trial may use: its own where stations differ, any on identical ones."""
     if state.spec.profile == "nominal":
         return None
-    return next((work.work.station for work in state.works.values() if work.work.iteration == iteration), None)
+    return station or state.where(iteration) or None
 
 
 def _against(state: CampaignState, iteration: str, idea: str, rival: str, where: str | None) -> Judgement:

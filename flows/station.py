@@ -1,4 +1,7 @@
-"""One robot's flow, alive for the whole campaign: it keeps a window of iterations going so that the robot never waits."""
+"""One robot's flow, alive for the whole campaign: it keeps as many iterations going as the keeper hands out.
+
+How many that is the keeper says (data/window.py); it answers WAIT when enough are under way.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,8 @@ PAUSE_S = 1.0
 async def station(campaign: str, station: str) -> dict[str, Any]:
     """Serve one robot until the keeper says STOP.
 
-    While one iteration has the robot (its trial holds the station's lease), the others of the window think, train and
-    deploy; the lease is handed over first come, first served. A failing iteration ends in the ledger and does not end
-    the station.
+    While one trial has the robot, the other iterations think, train and deploy; the keeper then gives each trial
+    whichever robot of the kind is free next. A failing iteration ends in the ledger and does not end the station.
 
     Args:
         campaign: The campaign, e.g. `C1`.
@@ -35,7 +37,6 @@ async def station(campaign: str, station: str) -> dict[str, Any]:
         return await serve(
             claim=lambda: lab.keeper.claim(campaign, station),
             run=lambda work: iteration(campaign, station, work),
-            window=lab.spec(campaign).window,
             report=lambda error: get_run_logger().error("an iteration failed: %s", error),
         )
 
@@ -43,47 +44,49 @@ async def station(campaign: str, station: str) -> dict[str, Any]:
 async def serve(
     claim: Callable[[], Awaitable[Work]],
     run: Callable[[Work], Coroutine[Any, Any, Any]],
-    window: int,
     report: Callable[[BaseException], None],
     pause_s: float = PAUSE_S,
 ) -> dict[str, Any]:
-    """Keep `window` iterations going until `claim` says STOP; a fruitless one leaves its place empty for a while.
+    """Run whatever `claim` hands out, side by side, until it says STOP and the last has ended.
 
     Args:
-        claim: The next unit of work.
+        claim: The next unit of work; WAIT: not now, ask again later or when one has ended.
         run: One iteration; returns its end, with `status`.
-        window: Iterations side by side.
         report: Told of each iteration that raised.
         pause_s: Pause after two fruitless iterations in a row, doubled with each further one, at most 30 s.
     """
+    now = asyncio.get_running_loop().time
     running: set[asyncio.Task[Any]] = set()
     done, failed, in_a_row, stop = 0, 0, 0, ""
+    ask_at = resume_at = now()
+    """When to ask again; not before `resume_at`, whatever ends."""
     try:
         while not stop or running:
-            while not stop and len(running) < window:
+            while not stop and now() >= max(ask_at, resume_at):
                 work = await claim()
                 if work.kind is WorkKind.STOP:
                     stop = work.reason or "nothing left to do"
                 elif work.kind is WorkKind.WAIT:
-                    running.add(asyncio.create_task(asyncio.sleep(max(0.2, work.wait_s))))
+                    ask_at = now() + max(0.2, work.wait_s)
                 else:
                     running.add(asyncio.create_task(run(work)))
+            until_s = None if stop else max(0.0, max(ask_at, resume_at) - now())
             if not running:
-                break
-            finished, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.sleep(until_s or 0.0)
+                continue
+            finished, running = await asyncio.wait(running, timeout=until_s, return_when=asyncio.FIRST_COMPLETED)
             for task in finished:
+                ask_at = now()
                 error = task.exception()
                 if error is not None:
                     failed += 1
                     report(error)
-                elif task.result() is None:  # a pause is over: its place is free
-                    continue
                 else:
                     done += 1
                 fruitless = error is not None or task.result()["status"] in FRUITLESS
                 in_a_row = in_a_row + 1 if fruitless else 0
-                if fruitless and not stop:
-                    running.add(asyncio.create_task(asyncio.sleep(min(30.0, pause_s * 2 ** (in_a_row - 2)))))
+                if fruitless:
+                    resume_at = max(resume_at, now() + min(30.0, pause_s * 2 ** (in_a_row - 2)))
     finally:
         for task in running:
             task.cancel()

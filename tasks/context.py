@@ -21,6 +21,9 @@ from data.ledger import LedgerReader
 from nightlab.errors import LabError
 from nightlab.records import CampaignSpec, Event, EventKind, Idea, StationPlace
 
+_STATES: dict[tuple[str, str], tuple[int, CampaignState]] = {}
+"""(lab, campaign) → the newest event that is folded in, and the state."""
+
 
 @dataclass(frozen=True, slots=True)
 class LabContext:
@@ -48,8 +51,14 @@ class LabContext:
         raise LabError(f"no campaign {campaign!r} in {self.lab.path}. Start one with: nightlab run ENV")
 
     def state(self, campaign: str) -> CampaignState:
-        """The campaign folded from its events."""
-        return CampaignState.from_events(self.spec(campaign), self.ledger.events(campaign=campaign))
+        """The campaign folded from its events; kept, so that only new ones are read. Not to be changed."""
+        name = (str(self.lab.path), campaign)
+        seq, state = _STATES.get(name) or (0, CampaignState(spec=self.spec(campaign)))
+        for event in self.ledger.events(campaign=campaign, since=seq):
+            seq = event.seq
+            state.apply(event)
+        _STATES[name] = (seq, state)
+        return state
 
     def idea(self, idea: str) -> Idea | None:
         """A committed idea, or None while it is not committed."""
@@ -66,6 +75,12 @@ class LabContext:
                 return StationPlace.model_validate(place)
         known = ", ".join(place["station"] for place in state["stations"])
         raise LabError(f"no station {station!r} in this lab; there are: {known}. See: nightlab status")
+
+    def alike(self, station: str) -> list[StationPlace]:
+        """Every station whose robot can stand in for that of `station`, itself first."""
+        worlds = {declared.station: declared.world for declared in self.lab.config.stations}
+        others = [name for name, world in worlds.items() if name != station and world == worlds.get(station)]
+        return [self.place(name) for name in (station, *others)]
 
     async def note(
         self, kind: EventKind, event_id: str, *, campaign: str, iteration: str = "", station: str = "", **data: Any

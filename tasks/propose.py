@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agents import make_researcher
+from agents.clock import parse_clock
 from data.disk import short
 from nightlab.errors import DiskFullError, UsageError
 from nightlab.records import CampaignSpec, Passage, Proposal, ProposalContext, ProposalStatus
@@ -36,6 +37,7 @@ async def propose(
     if committed is not None:
         return {"idea": committed.model_dump(mode="json"), "detail": "committed before"}
     spec = lab.spec(campaign)
+    await asyncio.sleep(think_wall_s(spec, iteration))
     passages = tuple(Passage.model_validate(passage) for passage in literature.get("passages", ()))
     detail = ""
     for attempt in range(TRIES):
@@ -57,6 +59,12 @@ async def propose(
         if proposal.status is ProposalStatus.RATE_LIMITED:
             await asyncio.sleep(2.0**attempt)
     return {"idea": None, "detail": detail}
+
+
+def think_wall_s(spec: CampaignSpec, iteration: str) -> float:
+    """Wall seconds that the clock gives the researcher for an iteration; 0 without one, or at speed `max`."""
+    clock = parse_clock(spec.think)
+    return clock.draw_s(derive(spec.seed, "think", iteration)) / spec.speed if spec.speed else 0.0
 
 
 @stage("propose")

@@ -15,7 +15,7 @@ from typing import Any
 from data.seeds import load_key, policy_secret
 from nightlab.errors import NightlabError, PolicyError, ResetError, ServiceError, StationError, TamperError
 from nightlab.processes import spawn_async
-from nightlab.records import Checkpoint, SeedPool
+from nightlab.records import CampaignSpec, Checkpoint, SeedPool, StationPlace
 from tasks.context import LabContext
 from tasks.heart import hearts_dir
 from tasks.reach import reach
@@ -103,10 +103,12 @@ async def _job(
 ) -> TrialJob:
     made = Checkpoint.model_validate(checkpoint)
     code_dir = await lab.keeper.export_idea(idea)
+    spec = lab.spec(campaign)
     return TrialJob(
-        campaign=lab.spec(campaign),
+        campaign=spec,
         iteration=iteration,
         place=lab.place(station),
+        places=() if ".r" in iteration else tuple(_places(lab, spec, iteration, station, idea_trial=seeds is None)),
         ledger=str(lab.lab.ledger_path),
         keeper_socket=str(lab.lab.keeper_socket),
         verifier_socket=str(lab.lab.verifier_socket),
@@ -120,6 +122,16 @@ async def _job(
         policy_secret=policy_secret(load_key(lab.lab.key_path)),
         hearts_dir=str(hearts_dir(lab.lab)),
     )
+
+
+def _places(
+    lab: LabContext, spec: CampaignSpec, iteration: str, station: str, *, idea_trial: bool
+) -> list[StationPlace]:
+    """Where a trial may run: an idea's at any station of the kind, but not at two where stations differ."""
+    if not (idea_trial and spec.share):
+        return [lab.place(station)]
+    begun = lab.state(spec.campaign).begun(iteration) if spec.profile != "nominal" else ""
+    return [lab.place(begun)] if begun else lab.alike(station)
 
 
 async def run_trial(lab: LabContext, job: TrialJob, *, on_line: Callable[[dict[str, Any]], None]) -> TrialResult:

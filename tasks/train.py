@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
-from nightlab.records import Checkpoint
+from agents.clock import parse_clock
+from nightlab.records import CampaignSpec, Checkpoint
+from nightlab.seeding import derive
 from policies.trainer import SandboxedTrainer
 from tasks.context import LabContext
 from tasks.stage import stage
@@ -19,12 +22,16 @@ TRAIN_BUDGET_S = 600.0
 @stage("train", retry_delays_s=(0.5,))
 async def train(lab: LabContext, campaign: str, iteration: str, *, station: str, idea: str) -> dict[str, Any]:
     """Idea → checkpoint revision."""
+    begin_s = time.monotonic()
     code_dir = await lab.keeper.export_idea(idea)
     out = lab.lab.checkpoints_dir / iteration
     partial = out.with_name(f".{iteration}-{time.time_ns()}")
     partial.mkdir(parents=True)
     try:
         made = await SandboxedTrainer().train(code_dir, partial, budget_s=TRAIN_BUDGET_S)
+        known = lab.idea(idea)
+        if known is not None and known.parent is not None:
+            await asyncio.sleep(max(0.0, train_wall_s(lab.spec(campaign), iteration) - (time.monotonic() - begin_s)))
         if not out.exists():
             partial.rename(out)
     finally:
@@ -32,6 +39,12 @@ async def train(lab: LabContext, campaign: str, iteration: str, *, station: str,
     checkpoint = made.model_copy(update={"path": str(Path("checkpoints") / iteration)})
     await lab.keeper.add_checkpoint(campaign, iteration, idea, checkpoint)
     return checkpoint.model_dump(mode="json")
+
+
+def train_wall_s(spec: CampaignSpec, iteration: str) -> float:
+    """Wall seconds that the clock gives a training at least; 0 without one, or at speed `max`."""
+    clock = parse_clock(spec.train)
+    return clock.draw_s(derive(spec.seed, "train", iteration)) / spec.speed if spec.speed else 0.0
 
 
 def checkpoint_dir(lab: LabContext, checkpoint: dict[str, Any]) -> Path:

@@ -17,21 +17,19 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from data.campaign_state import CampaignState
 from data.estops import estop_events
 from data.judge import ConfirmVerdict, SearchVerdict
 from data.keeper_client import KeeperClient
-from data.ledger import LedgerReader
-from data.schedule import TrialPlan, stop_trial
+from data.schedule import TrialPlan
 from environments import make
 from environments.verifier_client import VerifierClient
 from nightlab.errors import EstopError, NightlabError, PolicyError, ResetError, StationError
-from nightlab.records import CampaignSpec, EpisodeEnd, EpisodeKey, EpisodeRecord, Event, Outcome, SeedPool, Verdict
+from nightlab.records import EpisodeEnd, EpisodeKey, EpisodeRecord, Event, Outcome, SeedPool, Verdict
 from policies.host import PolicyProcess
 from robots.admin import AdminClient
 from robots.client import StationClient
@@ -55,27 +53,6 @@ class TrialStopped(Exception):
     """The campaign is over, or the held-out draw can no longer pass; the episodes so far stand."""
 
 
-class Follower:
-    """Keeps a campaign's state current from the ledger, to know when a trial should stop."""
-
-    def __init__(self, ledger: Path, campaign: str, iteration: str, spec: CampaignSpec) -> None:
-        self._reader = LedgerReader(ledger)
-        self._campaign, self._iteration = campaign, iteration
-        self._state = CampaignState(spec=spec)
-        self._seq = 0
-
-    def stop_reason(self) -> str:
-        """Why the trial should stop before its next episode; empty to go on."""
-        for event in self._reader.events(campaign=self._campaign, since=self._seq):
-            self._seq = max(self._seq, event.seq)
-            self._state.apply(event)
-        return stop_trial(self._state, self._iteration, time.time())
-
-    def parked(self, station: str) -> str:
-        """Why a station waits for a person, as of the latest `stop_reason`; empty if it does not."""
-        return self._state.parked.get(station, "")
-
-
 class Trial:
     """One job, from lease to release."""
 
@@ -86,6 +63,7 @@ class Trial:
         self.environment = make(job.campaign.environment)
         self.on_episode: Callable[[dict[str, Any]], None] = lambda line: print(json.dumps(line), flush=True)
         self.manifest_sha256 = ""
+        self.rate_hz = 0.0
         self.episodes = 0
         self.unscored = 0
         self._steps = 0
@@ -93,25 +71,28 @@ class Trial:
         self._control_wall_s = 0.0
         self._control_station_s = 0.0
         self._policies: dict[str, PolicyProcess] = {}
-        self._finishing: asyncio.Task[None] | None = None
+        self._finishing: list[asyncio.Task[None]] = []
+        """Episodes that are still being verified and stored, oldest first."""
+        self._news = asyncio.Event()
+        """Set whenever one of them is done."""
+        self._avoided: set[str] = set()
+        """Stations that did not answer."""
+        self._at_work = False
         self._results: dict[tuple[str, SeedPool, int], EpisodeRecord] = {}
-        spec = job.campaign
-        follow = job.ledger and ".r" not in job.iteration
-        self._follower = Follower(Path(job.ledger), spec.campaign, job.iteration, spec) if follow else None
+        self.place = job.place
+        """Where it runs."""
+        self._followed = bool(job.ledger) and ".r" not in job.iteration
+        """Whether the campaign may tell it to stop."""
 
     async def run(self) -> TrialResult:
         """Run the job; raises TamperError before anything moves if a frozen file was changed."""
         self.manifest_sha256 = check_pin(self.job.campaign)
         await self._policy(self.job.candidate)
         try:
-            await self._connect()
-        except EstopError:
-            await self._stopped()
-            raise
-        try:
+            await self._take()
             if self.job.compare:
                 plan = await self.keeper.trial_plan(
-                    self.job.campaign.campaign, self.job.iteration, self.job.candidate.idea
+                    self.job.campaign.campaign, self.job.iteration, self.job.candidate.idea, self.place.station
                 )
                 stopped = await self._compare(plan)
             else:
@@ -132,9 +113,40 @@ class Trial:
             manifest_sha256=self.manifest_sha256,
         )
 
+    async def _take(self) -> None:
+        """Wait until a robot is free, and take its lease.
+
+        Raises:
+            TrialStopped: nobody wants this trial any more.
+        """
+        if self.job.places:
+            names = {place.station: place for place in self.job.places if place.station not in self._avoided}
+            station, stop = await self.keeper.await_station(*self._name, list(names))
+            if stop:
+                raise TrialStopped(stop)
+            self.place = names[station]
+        try:
+            await self._connect()
+        except EstopError:
+            await self._stopped()
+            raise
+        self._at_work = True
+
+    async def _give_back(self) -> None:
+        """Let the next trial have the robot; it queues for the lease while this one still cleans up."""
+        if self.job.places:
+            await self.keeper.leave_station(*self._name)
+        if self._at_work:
+            self._at_work = False
+            await self._disconnect()
+
+    @property
+    def _name(self) -> tuple[str, str]:
+        return self.job.campaign.campaign, self.job.iteration
+
     async def _connect(self) -> None:
         """Connect, take the lease, and sample the held-out station if one is asked for."""
-        place = self.job.place
+        place = self.place
         self.station = await StationClient.connect(place.address, keys=place.keys)
         self.spec = await self.station.describe()
         self.rate_hz = self.spec.rate_hz
@@ -148,7 +160,7 @@ class Trial:
         try:
             if self.admin is not None:
                 if self.job.station_seed is not None:
-                    await self.admin.configure(self.job.campaign.profile, self.job.place.station_seed)
+                    await self.admin.configure(self.job.campaign.profile, self.place.station_seed)
                 await self.admin.close()
             await self.lease.release()
             await self.station.close()
@@ -157,9 +169,9 @@ class Trial:
 
     async def _close(self) -> None:
         try:
+            await self._give_back()
             await self._join()
         finally:
-            await self._disconnect()
             for policy in self._policies.values():
                 await policy.close()
 
@@ -187,27 +199,50 @@ class Trial:
     async def _compare(self, plan: TrialPlan) -> str:
         """The paired trial: candidate and incumbent on the same seeds, with a sequential stop."""
         incumbent = PolicyFiles.model_validate(await self.keeper.policy_files(plan.incumbent))
-        verdict = SearchVerdict.CONTINUE
-        for seed in plan.search_seeds:
-            await self._pair(plan, incumbent, SeedPool.SEARCH, seed)
-            last = seed == plan.search_seeds[-1]
-            if len(self._results) + 1 >= plan.min_pairs or last:
-                await self._join()
-                verdict = plan.search_verdict(self._results, last=last)
-                if verdict is not SearchVerdict.CONTINUE:
-                    break
+        verdict = await self._until(
+            plan, incumbent, SeedPool.SEARCH, plan.search_seeds, lambda: plan.search_verdict(self._results)
+        )
+        if verdict is SearchVerdict.CONTINUE:
+            verdict = plan.search_verdict(self._results, last=True)
         if verdict is not SearchVerdict.PROMISING:
             return f"{verdict.value} after {len(plan.pairs(self._results))} pairs"
         seeds = plan.confirm_seeds or await self.keeper.draw(
             plan.campaign, plan.iteration, SeedPool.CONFIRM, plan.confirm_n, "confirm"
         )
+        confirmed = await self._until(
+            plan, incumbent, SeedPool.CONFIRM, seeds, lambda: plan.confirm_verdict(self._results)
+        )
+        return "all fresh seeds" if confirmed is ConfirmVerdict.CONTINUE else f"{confirmed.value} on fresh seeds"
+
+    async def _until[V: (SearchVerdict, ConfirmVerdict)](
+        self, plan: TrialPlan, incumbent: PolicyFiles, pool: SeedPool, seeds: Sequence[int], verdict: Callable[[], V]
+    ) -> V:
+        """Pairs on the seeds until the verdict is no longer CONTINUE; all of them are judged then.
+
+        An episode is verified and stored while the next one runs already, so that the robot does not wait for it. If it
+        decides the trial, the one that has begun is broken off and counts nowhere.
+        """
         for seed in seeds:
-            await self._pair(plan, incumbent, SeedPool.CONFIRM, seed)
-            await self._join()
-            confirmed = plan.confirm_verdict(self._results)
-            if confirmed is not ConfirmVerdict.CONTINUE:
-                return f"{confirmed.value} on fresh seeds"
-        return "all fresh seeds"
+            self._news.clear()
+            if verdict().value != "continue":
+                break
+            pair = asyncio.create_task(self._pair(plan, incumbent, pool, seed))
+            try:
+                while not pair.done():
+                    news = asyncio.create_task(self._news.wait())
+                    await asyncio.wait({pair, news}, return_when=asyncio.FIRST_COMPLETED)
+                    news.cancel()
+                    self._news.clear()
+                    if not pair.done() and verdict().value != "continue":
+                        break
+            finally:
+                if not pair.done():
+                    pair.cancel()
+                    await asyncio.wait({pair})
+            if not pair.cancelled():
+                pair.result()
+        await self._join()
+        return verdict()
 
     async def _pair(self, plan: TrialPlan, incumbent: PolicyFiles, pool: SeedPool, seed: int) -> None:
         for files in (self.job.candidate, incumbent):
@@ -221,18 +256,16 @@ class Trial:
             TrialStopped: the campaign has no more use for this trial.
             ResetError: the station is parked, or was parked now because its reset used up its attempts.
         """
-        reason = self._follower.stop_reason() if self._follower else ""
-        if reason:
-            raise TrialStopped(reason)
-        station = self.job.place.station
-        if self._follower and self._follower.parked(station):
-            raise ResetError(f"{station} is parked: {self._follower.parked(station)}. {_UNPARK.format(station)}")
+        while len(self._finishing) > 1:  # the verifier is behind
+            await self._join_oldest()
+        if self._followed:
+            await self._ask()
         for attempt in range(STATION_ATTEMPTS):
             key = EpisodeKey(
                 campaign=self.job.campaign.campaign,
                 iteration=self.job.iteration,
                 idea=files.idea,
-                station=self.job.place.station,
+                station=self.place.station,
                 pool=pool,
                 seed=seed,
                 attempt=attempt,
@@ -255,21 +288,51 @@ class Trial:
             except StationError as error:
                 await self._station_fault(key, str(error))
                 continue
-            await self._join()
-            self._finishing = asyncio.create_task(self._finish(raw, files))
+            before = self._finishing[-1] if self._finishing else None
+            self._finishing.append(asyncio.create_task(self._finish(raw, files, before)))
             return
         raise StationError(
-            f"station {self.job.place.station} failed {STATION_ATTEMPTS} times on the same seed; see its log, then: nightlab status"
+            f"station {self.place.station} failed {STATION_ATTEMPTS} times on the same seed; see its log, then: nightlab status"
         )
 
-    async def _join(self) -> None:
-        """Wait for the episode that is still being verified and stored."""
-        if self._finishing is not None:
-            task, self._finishing = self._finishing, None
-            await task
+    async def _ask(self) -> None:
+        """Before an episode: is it still wanted, and may it begin here?
 
-    async def _finish(self, raw: RawEpisode, files: PolicyFiles) -> None:
-        """Judge, make durable, count."""
+        Raises:
+            TrialStopped: the campaign has no more use for this trial.
+            ResetError: the station is parked.
+        """
+        while True:
+            station = self.place.station
+            answer = await self.keeper.next_episode(*self._name, station)
+            if answer["stop"]:
+                raise TrialStopped(answer["stop"])
+            if answer["parked"]:
+                raise ResetError(f"{station} is parked: {answer['parked']}. {_UNPARK.format(station)}")
+            if not answer["give_way"]:
+                return
+            await self._give_back()
+            await self._take()
+
+    async def _join(self) -> None:
+        """Wait for the episodes that are still being verified and stored."""
+        while self._finishing:
+            await self._join_oldest()
+
+    async def _join_oldest(self) -> None:
+        oldest = self._finishing[0]
+        await asyncio.shield(oldest)
+        if self._finishing and self._finishing[0] is oldest:
+            del self._finishing[0]
+
+    async def _finish(self, raw: RawEpisode, files: PolicyFiles, before: asyncio.Task[None] | None) -> None:
+        """Judge, make durable and count an episode, after the one before it."""
+        try:
+            await self._store(raw, files, before)
+        finally:
+            self._news.set()
+
+    async def _store(self, raw: RawEpisode, files: PolicyFiles, before: asyncio.Task[None] | None) -> None:
         seen = raw.evidence
         arrays = await asyncio.to_thread(raw.arrays.with_frames, seen.frames, seen.observations, seen.measures)
         verdict = await self.verifier.verify(seen, frames_png=arrays.frames_png, depths_png=arrays.depths_png)
@@ -277,6 +340,8 @@ class Trial:
             verdict = verdict.model_copy(
                 update={"outcome": Outcome.FAILURE, "reason": f"{raw.end.value}: {raw.fault}"[:300]}
             )
+        if before is not None:
+            await asyncio.wait({before})
         record = self._record(raw, files, verdict)
         await self.keeper.put_episode(record, arrays)
         self._results[(raw.key.idea, raw.key.pool, raw.key.seed)] = record
@@ -297,7 +362,7 @@ class Trial:
         self.on_episode(line)
 
     def _record(self, raw: RawEpisode, files: PolicyFiles, verdict: Verdict) -> EpisodeRecord:
-        seed = self.job.station_seed if self.job.station_seed is not None else self.job.place.station_seed
+        seed = self.job.station_seed if self.job.station_seed is not None else self.place.station_seed
         return EpisodeRecord(
             key=raw.key,
             environment=self.environment.name,
@@ -347,7 +412,7 @@ class Trial:
         Raises:
             ResetError: always, unless the e-stop has been cleared meanwhile.
         """
-        place = self.job.place
+        place = self.place
         client = await StationClient.connect(place.address, keys=place.keys)
         try:
             stats = await client.stats()
@@ -387,7 +452,14 @@ class Trial:
                 if isinstance(error, EstopError):
                     await self._stopped()
                 if time.monotonic() > deadline:
-                    raise
+                    self._avoided.add(self.place.station)
+                    differ = self.job.campaign.profile != "nominal"  # a pair must not span two stations then
+                    if differ or len(self._avoided) >= len(self.job.places):
+                        raise
+                    self._at_work = False
+                    await self._give_back()
+                    await self._take()
+                    return
                 await asyncio.sleep(0.5)
 
 

@@ -20,8 +20,10 @@ class TrialJob(Record):
     campaign: CampaignSpec
     iteration: str
     place: StationPlace
+    places: tuple[StationPlace, ...] = ()
+    """Where it may run: the keeper says which of these is free next. Empty: at `place`, whoever else waits for it."""
     ledger: str = ""
-    """The lab's ledger, read to know when the campaign is over; empty outside a campaign."""
+    """The lab's ledger; empty outside a campaign, where nobody tells the trial to stop."""
     keeper_socket: str
     verifier_socket: str
     candidate: PolicyFiles

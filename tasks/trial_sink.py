@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from data.episodes import EpisodeArrays
@@ -22,7 +23,10 @@ class TrialSink(Protocol):
         """Where an idea's code and checkpoint lie, as the fields of `PolicyFiles`."""
         ...
 
-    async def trial_plan(self, campaign: str, iteration: str, idea: str) -> TrialPlan: ...
+    async def trial_plan(self, campaign: str, iteration: str, idea: str, station: str = "") -> TrialPlan: ...
+    async def await_station(self, campaign: str, iteration: str, stations: Sequence[str]) -> tuple[str, str]: ...
+    async def leave_station(self, campaign: str, iteration: str) -> None: ...
+    async def next_episode(self, campaign: str, iteration: str, station: str) -> dict[str, Any]: ...
     async def draw(self, campaign: str, iteration: str, pool: SeedPool, n: int, purpose: str) -> tuple[int, ...]: ...
 
 
@@ -47,8 +51,17 @@ class MemorySink:
     async def policy_files(self, idea: str) -> dict[str, Any]:
         raise LookupError(f"an evaluation knows one policy; asked was {idea}")
 
-    async def trial_plan(self, campaign: str, iteration: str, idea: str) -> TrialPlan:
+    async def trial_plan(self, campaign: str, iteration: str, idea: str, station: str = "") -> TrialPlan:
         raise LookupError("an evaluation compares nothing")
+
+    async def await_station(self, campaign: str, iteration: str, stations: Sequence[str]) -> tuple[str, str]:
+        raise LookupError("an evaluation has its station")
+
+    async def leave_station(self, campaign: str, iteration: str) -> None:
+        raise LookupError("an evaluation has its station")
+
+    async def next_episode(self, campaign: str, iteration: str, station: str) -> dict[str, Any]:
+        raise LookupError("nobody stops an evaluation")
 
     async def draw(self, campaign: str, iteration: str, pool: SeedPool, n: int, purpose: str) -> tuple[int, ...]:
         raise LookupError("an evaluation is given its seeds")

@@ -27,8 +27,7 @@ async def verify(lab: LabContext, campaign: str, iteration: str, *, station: str
     manifest = check_pin(spec)
     records = [
         EpisodeRecord.model_validate(event.data)
-        for event in lab.ledger.events(campaign=campaign, kind="episode")
-        if event.data["key"]["iteration"] == iteration
+        for event in lab.ledger.events(campaign=campaign, kind="episode", iteration=iteration)
     ]
     forged = unbacked(lab.lab, records)
     picks = to_audit([record for record in records if record.key.text() not in forged])

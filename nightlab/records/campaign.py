@@ -18,7 +18,11 @@ class CampaignSpec(Record):
     environment: str = "push_t"
     stations: int = Field(default=2, ge=1, le=64)
     researcher: str = "offline"
-    """`offline`, `scripted:FILE` or `command:PROGRAM ARGS`."""
+    """`offline`, `scripted`, `scripted:FILE` or `command:PROGRAM ARGS`."""
+    think: str = ""
+    """Station time that a proposal takes at least: seconds, or `lognormal:MEDIAN_S:SIGMA`. Empty: as long as it takes."""
+    train: str = ""
+    """The same for a training."""
     profile: str = "nominal"
     """`nominal`, `real`, `hard`, or a path of a YAML file with the same fields."""
     speed: float = Field(default=10.0, ge=0)
@@ -31,8 +35,12 @@ class CampaignSpec(Record):
     target: float = Field(default=0.95, gt=0, lt=1)
     """Held-out Wilson lower bound that counts as solved."""
     seed: int = 0
-    window: int = Field(default=2, ge=1, le=16)
-    """Concurrent iterations per station."""
+    window: int = Field(default=0, ge=0, le=32)
+    """Concurrent iterations per station; 0: as many as measured think, train and trial times ask for."""
+    filler: bool = True
+    """Re-evaluate, confirm and collect data while no idea is ready for a trial."""
+    share: bool = True
+    """Give an idea's trial to whichever station of the kind is free next; False: to the station that asked for the idea."""
     held_out_n: int = Field(default=400, ge=1)
     search_n: int = Field(default=20, ge=10)
     """Search seeds per trial at most."""
@@ -85,6 +93,8 @@ class Work(Record):
     """Number of the held-out draw these seeds belong to."""
     planned_n: int = 0
     """Episodes that the whole held-out draw was declared to have; these seeds are a part of it."""
+    filler: bool = False
+    """Work that gives way to any other before each of its episodes."""
     final: bool = False
     """The draw is the campaign's last measurement: it has no futility stop."""
     station_seed: int | None = None
@@ -97,7 +107,7 @@ EventKind = Literal[
     "campaign_started", "campaign_ended", "station_up", "station_fault", "work_claimed", "stage_started",
     "stage_finished", "stage_failed", "idea_proposed", "idea_committed", "checkpoint", "deployed", "episode",
     "verdict_audit", "judged", "iteration_ended", "solved", "seeds_drawn", "shard", "estop", "tamper", "note",
-    "usage", "recovered", "station_parked", "station_unparked",
+    "usage", "recovered", "station_parked", "station_unparked", "dispatched",
 ]  # fmt: skip
 
 
@@ -137,6 +147,8 @@ class LabConfig(Record):
 
     environment: str = "push_t"
     stations: tuple[StationConfig, ...] = Field(min_length=1)
+    window: int = Field(default=0, ge=0, le=32)
+    """Ideas under way per station at most; 0 = no limit but the schedule's own."""
     prefect_port: int = 0
     """0 = chosen once and then kept."""
     prefect_database_url: str = ""

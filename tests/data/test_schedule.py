@@ -94,10 +94,14 @@ def test_a_missing_station_leaves_its_share_to_the_other() -> None:
 def test_a_station_whose_ideas_only_think_gets_filler() -> None:
     bench = Bench()
     bench.baseline()
-    assert bench.claim("robot-1").kind is WorkKind.SEARCH
+    assert [bench.claim("robot-1").kind for _ in range(2)] == [WorkKind.SEARCH] * 2, "two ideas while nothing is known"
     filler = bench.claim("robot-1")
-    assert (filler.kind, filler.idea, filler.reason) == (WorkKind.REEVALUATE, "I0", "while the researcher thinks")
+    assert (filler.kind, filler.idea, filler.reason) == (
+        WorkKind.REEVALUATE, "I0", "filler: re-evaluation of the incumbent",
+    )  # fmt: skip
+    assert filler.filler, "it gives way to any idea"
     assert not set(filler.seeds) & set(bench.state.known("I0"))
+    assert bench.claim("robot-1").kind is WorkKind.WAIT, "one piece of filler work per station is enough"
 
 
 def test_a_good_incumbent_is_qualified_and_then_measured_on_fresh_seeds_and_stations() -> None:

@@ -27,7 +27,7 @@ def test_failures_in_every_place_of_the_window_do_not_stop_the_asking() -> None:
         return {"status": "rejected" if one.iteration == "I4" else "decided"}
 
     async def all_of_it() -> dict[str, Any]:
-        return await asyncio.wait_for(serve(claim, run, 2, lambda error: told.append(str(error)), pause_s=0.01), 10)
+        return await asyncio.wait_for(serve(claim, run, lambda error: told.append(str(error)), pause_s=0.01), 10)
 
     assert asyncio.run(all_of_it()) == {"iterations": 4, "failed": 3, "stopped": "budget used"}
     assert sorted(told) == ["I1", "I2", "I3"]
@@ -42,5 +42,5 @@ def test_waiting_is_not_an_iteration() -> None:
     async def run(one: Work) -> dict[str, str]:
         return {"status": "decided"}
 
-    ended = asyncio.run(asyncio.wait_for(serve(claim, run, 1, print), 10))
+    ended = asyncio.run(asyncio.wait_for(serve(claim, run, print), 10))
     assert ended == {"iterations": 1, "failed": 0, "stopped": "solved"}

@@ -1,0 +1,78 @@
+"""`nightlab benchmark mru` without a lab: what it makes of events, when the warm-up is over, bad input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agents.recipe import read_recipe
+from commands.benchmark_mru import START, figures, gaps, make_lab, warm
+from commands.main import app
+from data.campaign_state import CampaignState
+from data.synthetic import START_S, Costs, SyntheticCampaign
+from nightlab.records import CampaignSpec
+
+
+@pytest.fixture(scope="module")
+def campaign() -> SyntheticCampaign:
+    spec = CampaignSpec(budget_s=1500, speed=4, target=0.999, held_out_n=20)
+    made = SyntheticCampaign(spec, seed=1, gives_up_at=100, costs=Costs(think_s=40.0, train_s=10.0))
+    made.run()
+    return made
+
+
+def test_figures_are_those_of_the_measured_time_only(campaign: SyntheticCampaign) -> None:
+    whole = figures(campaign.spec, campaign.events, (START_S, START_S + 1200), 30.0)
+    part = figures(campaign.spec, campaign.events, (START_S + 200, START_S + 800), 30.0)
+    assert (whole["stations"], whole["speed"], whole["minutes"]) == (2, 4, 80)
+    assert part["minutes"] == 40
+    assert part["mru"] > 0.9, "the start, when nobody had an idea, is left out"
+    assert part["mru_rollout"] <= part["mru"] <= 1
+    assert sum(part["split"].values()) == pytest.approx(1)
+    assert part["split"]["reset"] + part["split"]["rollout"] == pytest.approx(part["mru"], abs=0.02)
+    assert part["think_s"] == pytest.approx(160, rel=0.15), "in station seconds"
+    assert part["train_s"] >= 30
+    assert part["trial_s"] > 50
+    assert 0 <= part["useful_share"] <= 1
+    assert part["warm_up_station_s"] == 800
+    assert (part["late_share"], part["achieved_speed"]) == (0, pytest.approx(4))
+
+
+def test_the_gap_is_between_trials_not_inside_one(campaign: SyntheticCampaign) -> None:
+    found = gaps(campaign.events, 4)
+    assert found
+    assert min(found) >= 0
+    assert sorted(found)[len(found) // 2] < 10
+
+
+def test_the_warm_up_ends_when_every_robot_has_begun_an_idea(campaign: SyntheticCampaign) -> None:
+    state = CampaignState(spec=campaign.spec)
+    assert not warm(state, START_S, 30.0)
+    placed: dict[str, int] = {}
+    for at, event in enumerate(campaign.events):
+        state.apply(event)
+        if event.kind == "dispatched":
+            placed.setdefault(event.station, at)
+        if warm(state, event.wall_s, 1e9):
+            break
+    assert set(placed) == {"robot-1", "robot-2"}
+    slow = CampaignState.from_events(campaign.spec, campaign.events[:60])
+    assert warm(slow, START_S + 10_000, 30.0), "it does not wait for ever"
+
+
+def test_its_lab_starts_with_a_policy_that_moves(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path / "lab", CampaignSpec(stations=3, speed=2))
+    recipe = read_recipe(lab.research_dir / "push_t")
+    assert START["push_t"].items() <= dict(recipe.modules).items()
+    assert [station.station for station in lab.config.stations] == ["robot-1", "robot-2", "robot-3"]
+
+
+@pytest.mark.parametrize("words", [("--minutes", "0"), ("--environment", "x"), ("--stations", "0"), ("--speed", "-1")])
+def test_bad_input_is_one_line(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        app(["benchmark", "mru", *words])
+    err = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert err.startswith("nightlab: ")
+    assert len(err.strip().splitlines()) == 1

@@ -1,0 +1,92 @@
+"""The discrete-event model of a fleet against closed forms, and the law that it is summed up by."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from commands.main import app
+from data.fleet_model import PUBLISHED, PUBLISHED_MRU, FleetTimes, along, forecast, simulate, speed_up_alpha, window_of
+
+
+@pytest.mark.parametrize(("stations", "cycle_s"), [(1, 30 + 5 + 25), (4, 35 + 8 + 25), (8, 40 + 12 + 25)])
+def test_one_after_the_other_a_robot_is_busy_for_its_share_of_the_cycle(stations: int, cycle_s: float) -> None:
+    found = simulate(PUBLISHED, stations)
+    assert found.mru == pytest.approx(25 / cycle_s, abs=0.01)
+    assert abs(found.mru - PUBLISHED_MRU[stations]) < 0.09, "within the spread of the published runs"
+
+
+def test_with_constant_times_the_window_keeps_every_robot_busy() -> None:
+    times = FleetTimes(think_s=400, train_s=100, trial_s=100)
+    assert window_of(times, 1) == 7
+    for stations in (1, 8):
+        assert simulate(times, stations, horizon_s=20_000, warm_up_s=2000).mru > 0.97
+    assert simulate(replace(times, window=-1), 1, horizon_s=20_000, warm_up_s=2000).mru == pytest.approx(
+        1 / 6, abs=0.01
+    )
+
+
+def test_filler_work_fills_what_uneven_thinking_leaves() -> None:
+    times = FleetTimes(think_s=400, think_sigma=0.5, train_s=100, trial_s=100, trial_sigma=0.3, gap_s=1)
+    (idle,) = forecast(times, [1], runs=10, horizon_s=10_000, warm_up_s=1000)
+    (filled,) = forecast(replace(times, episode_s=10), [1], runs=10, horizon_s=10_000, warm_up_s=1000)
+    assert 0.75 < idle.mru < 0.97
+    assert filled.mru > 0.98
+    assert filled.useful_share == pytest.approx(idle.mru / filled.mru, abs=0.06), "filler is not counted as useful here"
+
+
+def test_many_robots_succeed_sooner_but_not_so_much_sooner_and_pay_in_tokens() -> None:
+    one, eight = forecast(PUBLISHED, [1, 8], runs=15)
+    assert one.time_to_success_s is not None
+    assert eight.time_to_success_s is not None
+    assert one.tokens_to_success is not None
+    assert eight.tokens_to_success is not None
+    assert pytest.approx(one.time_to_success_s, rel=0.35) == 4.5 * 3600
+    assert 1.5 < one.time_to_success_s / eight.time_to_success_s < 8
+    assert eight.tokens_to_success > one.tokens_to_success
+
+
+def test_the_law_gives_back_its_own_alpha() -> None:
+    assert speed_up_alpha({n: n / (1 + 0.3 * (n - 1)) for n in (1, 4, 8, 32)}) == pytest.approx(0.3)
+    assert speed_up_alpha({1: 1.0}) == 0.0
+
+
+def test_tables_by_fleet_size() -> None:
+    table = {1: 5.0, 4: 8.0, 8: 12.0}
+    assert [along(table, n) for n in (1, 2, 4, 6, 8, 16)] == [5.0, 6.0, 8.0, 10.0, 12.0, 20.0]
+    assert (along({}, 3), along({1: 2.0}, 9)) == (0.0, 2.0)
+
+
+def call(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as caught:
+        app(["simulate-fleet", *words])
+    out, err = capsys.readouterr()
+    return int(caught.value.code or 0), out, err
+
+
+def test_the_command_prints_every_size_and_the_law(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, "--preset", "published", "--sizes", "1,8", "--runs", "3", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert [row["stations"] for row in found["fleets"]] == [1, 8]
+    assert found["fleets"][0]["published_mru"] == PUBLISHED_MRU[1]
+    assert found["alpha"] is not None
+    code, out, _ = call(
+        capsys, "--think", "lognormal:40:0.5", "--train-s", "10", "--trial-s", "10", "--sizes", "4", "--runs", "2",
+        "--json",
+    )  # fmt: skip
+    (row,) = json.loads(out)["fleets"]
+    assert row["window"] == 8
+    assert row["mru"] > 0.85
+
+
+@pytest.mark.parametrize(
+    "words", [("--sizes", "0"), ("--talk", "x"), ("--preset", "x"), ("--think", "-1"), ("--runs", "0")]
+)
+def test_bad_input_is_one_line(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = call(capsys, *words)
+    assert code == 2
+    assert err.startswith("nightlab: ")
+    assert len(err.strip().splitlines()) == 1
