@@ -38,7 +38,8 @@ class Joints:
 
     def read(self, seen: Mapping[str, float]) -> Floats:
         """The channel's value of a LeRobot observation."""
-        return self.offset + self.scale * np.array([float(seen[key]) for key in self.keys])
+        out: Floats = self.offset + self.scale * np.array([float(seen[key]) for key in self.keys])
+        return out
 
     def write(self, value: Floats) -> dict[str, float]:
         """LeRobot's action of a channel's value."""

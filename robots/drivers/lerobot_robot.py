@@ -104,7 +104,7 @@ def build(args: tuple[str, ...]) -> Any:
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            wanted = draccus.parse(config_class=whole, args=rest)
+            wanted: Any = draccus.parse(config_class=whole, args=rest)
         return make_robot_from_config(wanted.robot)
     except (SystemExit, Exception) as error:
         lines = said.getvalue().strip().splitlines()

@@ -109,7 +109,7 @@ class Table:
             a, b = body - body.mean(axis=0), seen - seen.mean(axis=0)
             angle = math.atan2(float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()), float((a * b).sum()))
             c, s = math.cos(angle), math.sin(angle)
-            x, y = seen.mean(axis=0) - np.array([[c, -s], [s, c]]) @ body.mean(axis=0)
+            x, y = (seen.mean(axis=0) - np.array([[c, -s], [s, c]]) @ body.mean(axis=0)).tolist()
             pose = np.array([x, y, g.wrap_angle(angle)])
             if before - error < 1e-4:
                 break
