@@ -123,8 +123,7 @@ def _recolouring(colours: Mapping[str, Sequence[float]]) -> Floats:
     seen = np.array([[*colours[name], 1.0] for name in NOMINAL], dtype=np.float64)
     if np.linalg.cond(seen / [255, 255, 255, 1]) > 1e3:
         raise UsageError("colours: the four cannot be told apart; more light, or other paint for T or disc")
-    out: Floats = np.linalg.solve(seen, np.array([NOMINAL[name] for name in NOMINAL], dtype=np.float64)).T
-    return out
+    return np.asarray(np.linalg.solve(seen, np.array([NOMINAL[name] for name in NOMINAL])).T, dtype=np.float64)
 
 
 def _outline(spacing_px: float) -> Floats:
