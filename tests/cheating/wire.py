@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import msgpack
+import numpy as np
 
 from environments import make, world
 from nightlab.contracts import ControlSession, Environment, StepResult, Values
@@ -143,10 +144,17 @@ class Heard:
         Whole numbers are left out, they are everywhere, and so are numbers that the station's description names as bounds.
         """
         public = _numbers(self.spec.model_dump(mode="json"))
-        return {
-            name for truth in self.truths for name, value in truth.items()
-            if value != round(value) and value not in public and struct.pack("<d", value) in wire
-        }  # fmt: skip
+        told = {(value, name) for truth in self.truths for name, value in truth.items()}
+        secret = {
+            struct.pack("<d", value): name for value, name in told if value != round(value) and value not in public
+        }
+        patterns = np.sort(np.frombuffer(b"".join(secret), "<u8"))
+        found: set[str] = set()
+        for begin in range(8):  # a number may lie at any byte
+            words = np.frombuffer(wire, "<u8", count=max(0, len(wire) - begin) // 8, offset=begin)
+            nearest = patterns[np.minimum(np.searchsorted(patterns, words), len(patterns) - 1)]
+            found |= {secret[int(word).to_bytes(8, "little")] for word in words[nearest == words]}
+        return found
 
     @property
     def seen(self) -> list[dict[str, Any]]:
