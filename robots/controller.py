@@ -102,6 +102,10 @@ class Controller:
         """Which limit the latest control period passed: a protective stop; empty: none."""
         self._latch = latch or Latch()
         self._estop_lock = threading.Lock()
+        self._pressed = 0
+        """How often the e-stop was pressed."""
+        self._seen: dict[str, NDArray[np.float64]] | None = None
+        """What the monitor observed at the end of this period: the sensors are read once."""
         self._controlling = False
         self.timer: Callable[[], float | None] = lambda: None
         """When the open control session wants `on_time` (monotonic seconds); None: never."""
@@ -145,6 +149,7 @@ class Controller:
 
     def estop(self, reason: str) -> None:
         """Stop motion now; from any thread. Stays until `clear`, over restarts too; the first reason is kept."""
+        self._pressed += 1
         first = not self.estopped
         if first:
             self.estopped = " ".join(reason.split())[:300] or "no reason given"
@@ -169,12 +174,15 @@ class Controller:
             StationError: the latch cannot be removed; the e-stop stays.
         """
         with self._estop_lock:
+            pressed = self._pressed
             try:
                 self._latch.clear()
             except OSError as error:
                 raise StationError(f"the latch cannot be removed ({error}); the e-stop stays") from error
             self.driver.clear()
             self.estopped, self.estop_s, self.exceeded = "", 0.0, ""
+        if self._pressed != pressed:
+            self.estop("pressed again while it was cleared")
 
     def check_estop(self) -> None:
         """Raises EstopError while the e-stop holds."""
@@ -192,7 +200,8 @@ class Controller:
         if self.monitor is None:
             return
         try:
-            breach = self.monitor.look(self.driver.joint_states(), self.driver.observe(), self.counters.seq)
+            self._seen = seen = self.driver.observe()
+            breach = self.monitor.look(self.driver.joint_states(), seen, self.counters.seq)
         except NightlabError:
             raise
         except Exception as error:  # blind: the robot holds
@@ -257,7 +266,8 @@ class Controller:
     def look(self, executed: Values, flags: StepFlags | None = None, *, tick: bool) -> Tick:
         """What the sensors say; `tick`: at the end of a control period."""
         stamp = self.clock.tick() if tick else self.clock.now()
-        return Tick(self.counters.seq, stamp, self.driver.observe(), executed, flags)
+        seen, self._seen = self._seen if tick else None, None
+        return Tick(self.counters.seq, stamp, self.driver.observe() if seen is None else seen, executed, flags)
 
     def film(self) -> NDArray[np.uint8] | None:
         """A 256 px picture of the first camera, if there is one."""

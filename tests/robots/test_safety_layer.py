@@ -260,3 +260,33 @@ def test_a_gpio_line_that_opens_stops_the_robot(tmp_path: Path) -> None:
         finally:
             process.kill()
             process.wait()
+
+
+def test_an_estop_that_is_pressed_while_another_is_cleared_is_not_lost(tmp_path: Path) -> None:
+    with served(tmp_path) as (station, driver):
+        controller, clear = station.cell.controller, driver.clear
+
+        def pressed_meanwhile() -> None:
+            clear()
+            controller.estop("second")
+
+        driver.clear = pressed_meanwhile  # type: ignore[method-assign]
+        controller.estop("first")
+        controller.clear()
+        assert controller.estopped, "the second one holds"
+        assert not driver.powered
+        assert (tmp_path / "state" / LATCH).exists(), "over a restart too"
+
+
+def test_a_monitor_that_fails_is_a_protective_stop(tmp_path: Path) -> None:
+    with served(tmp_path, limits={"max_force_N": {"wrench": 30.0}}) as (station, driver):
+
+        async def check(client: StationClient) -> None:
+            lease = await client.lease("test", (await client.describe()).limits)
+            async with client.control(lease) as session:
+                driver.press_N = "broken"  # type: ignore[assignment]
+                with pytest.raises(StationError, match=r"the safety monitor failed|station fault"):
+                    await session.step([at(0.01)] * 3)
+                assert driver.commands == 1, "blind, the robot holds"
+
+        with_client(station.address, check)
