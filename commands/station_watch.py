@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -31,6 +32,7 @@ LOOK_S: Final = 1.0
 ANSWER_S: Final = 2.0
 LEDGER_S: Final = 10.0
 """How often the ledger is asked whether a free station is still parked: an e-stop may be over between two looks."""
+log = logging.getLogger("nightlab.fleet")
 ESTOPPED, CLEARED = "nightlab.station.estopped", "nightlab.station.cleared"
 
 Tell = Callable[[str, str, dict[str, Any]], None]
@@ -58,7 +60,9 @@ async def watch(lab: Lab, tell: Tell = tell_prefect, look_s: float = LOOK_S) -> 
                     if known is not None:
                         await known.close()
                     watches[place.station] = StationWatch(lab, place, keeper, tell)
-            await asyncio.gather(*(one.look() for one in watches.values()))
+            for failed in await asyncio.gather(*(one.look() for one in watches.values()), return_exceptions=True):
+                if isinstance(failed, Exception):  # the fleet serves on, whatever it was
+                    log.error("a station could not be watched: %s: %s", type(failed).__name__, failed)
             await asyncio.sleep(look_s)
     finally:
         for one in watches.values():

@@ -123,6 +123,20 @@ def test_what_still_runs_can_be_found(prefect_lab: Path, tmp_path: Path) -> None
     assert asyncio.run(live_runs("campaign")) == []
 
 
+def test_an_estop_is_a_prefect_event(prefect_lab: Path) -> None:
+    from commands.station_watch import ESTOPPED, tell_prefect
+
+    tell_prefect(ESTOPPED, "robot-1", {"campaign": "C1", "reason": "smoke"})
+
+    def seen() -> list[Any]:
+        asked = {"filter": {"event": {"name": [ESTOPPED]}}}
+        found = httpx.post(f"{os.environ['PREFECT_API_URL']}/events/filter", json=asked).json()["events"]
+        return [event["payload"] for event in found if event["resource"]["prefect.resource.name"] == "robot-1"]
+
+    until(seen, "the server has the event")
+    assert seen()[0]["reason"] == "smoke"
+
+
 def test_a_cron_deployment_yields_scheduled_runs(prefect_lab: Path) -> None:
     """With SQLAlchemy 2.1 a schedule reads as active and never fires; see requirements in pyproject.toml."""
     from prefect.client.schemas.actions import DeploymentScheduleCreate
