@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -24,9 +25,10 @@ from agents.literature import Literature
 from agents.offline import OfflineResearcher
 from agents.recipe import read_recipe
 from benchmarks.pin_insertion_memory import Memory
+from data.campaign_state import IdeaState
 from data.synthetic import Costs, SyntheticCampaign
 from nightlab import cards
-from nightlab.records import CampaignSpec, Outcome, Proposal, ProposalContext, ProposalStatus, Work
+from nightlab.records import CampaignSpec, EventKind, Outcome, Proposal, ProposalContext, ProposalStatus, Work
 from nightlab.seeding import derive
 
 ENVIRONMENT: Final = "pin_insertion"
@@ -46,6 +48,18 @@ class PinCampaign(SyntheticCampaign):
         shutil.copytree(cards.template(ENVIRONMENT), folder / "I0", ignore=shutil.ignore_patterns("__pycache__"))
         recipe = read_recipe(folder / "I0")
         self.recipes["I0"] = (dict(recipe.modules), dict(recipe.params))
+
+    def _emit(
+        self, kind: EventKind, iteration: str = "", station: str = "", data: dict[str, Any] | None = None,
+        at_s: float | None = None,
+    ) -> None:  # fmt: skip
+        super()._emit(kind, iteration, station, data, at_s)
+        if kind == "judged":
+            told = self.state.ideas[iteration]
+            print(_idea(self, told), file=sys.stderr, flush=True)
+        elif kind == "work_claimed" and data and data["kind"] == "held_out":
+            at = self.state.now_s - self.state.started_s
+            print(f"   {at:5.0f} s {data['idea']}: {data['reason']}", file=sys.stderr, flush=True)
 
     def think(self, work: Work) -> tuple[Any, Proposal] | None:
         """One proposal in a fresh copy of the parent's workspace."""
@@ -110,17 +124,16 @@ def line(made: PinCampaign) -> dict[str, Any]:
     }
 
 
-def show(made: PinCampaign) -> None:
-    """Every idea of a campaign, one line each."""
-    for idea in made.state.ideas.values():
-        judged, told = idea.judgement, idea.proposal.mutation if idea.proposal else {}
-        at_s = idea.judged_s - made.state.started_s if judged else 0.0
-        what = (
-            f"{judged.decision.value} {judged.reason}; {judged.candidate.successes} vs {judged.incumbent.successes}"
-            if judged
-            else idea.status.value
-        )
-        print(f"   {at_s:5.0f} s {idea.idea} on {idea.parent}: {told} {what}")
+def _idea(made: PinCampaign, idea: IdeaState) -> str:
+    """One line on what became of an idea."""
+    judged, told = idea.judgement, idea.proposal.mutation if idea.proposal else {}
+    at_s = idea.judged_s - made.state.started_s if judged else 0.0
+    what = (
+        f"{judged.decision.value} {judged.reason}; {judged.candidate.successes} vs {judged.incumbent.successes}"
+        if judged
+        else idea.status.value
+    )
+    return f"   {at_s:5.0f} s {idea.idea} on {idea.parent}: {told} {what}"
 
 
 def main() -> None:
@@ -133,7 +146,6 @@ def main() -> None:
     parser.add_argument("--profile", default="nominal")
     parser.add_argument("--stations", type=int, default=2)
     parser.add_argument("--reset", type=float, default=25.0, help="station seconds of a reset by the arms")
-    parser.add_argument("--ideas", action="store_true", help="print every idea")
     parser.add_argument("--pool", type=int, default=0, help="fold all seeds onto so many; 0: every seed its own")
     parser.add_argument("--remember", type=Path, help="file of episodes played before")
     parser.add_argument("--target", type=float, default=0.95)
@@ -147,8 +159,6 @@ def main() -> None:
         begin_s = time.monotonic()
         made = campaign(spec, asked.reset, memory)
         print(json.dumps({**line(made), "cpu_s": round(time.monotonic() - begin_s)}), flush=True)
-        if asked.ideas:
-            show(made)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,8 @@ from robots.profiles import load_profile
 from robots.worlds import make_world
 
 HELD: Final = 5
+STILL_m: Final = 0.0002
+"""Target and hand that stay within this much, sensor noise included, stand still."""
 BASELINE: Final = {
     "sense": "sense_nominal", "approach": "approach_direct", "correct": "correct_none", "search": "search_none",
     "press": "press_firm", "comply": "comply_soft", "insert": "insert_ram", "guard": "guard_none",
@@ -82,13 +84,18 @@ class Bench:
         self.world: World = make_world("yam_bench", load_profile(profile, "yam_bench"), station_seed)
         self.spec = self.world.spec("ladder", 0.0)
 
-    def run(self, policy: Pipeline, seed: int) -> Episode:
-        """One episode; deterministic in station seed, recipe and seed."""
+    def run(self, policy: Pipeline, seed: int, patience: int = 0) -> Episode:
+        """One episode; deterministic in station seed, recipe and seed.
+
+        With `patience`, one in which neither target nor hand has moved for so many control periods is not played to its
+        end: it counts as if it had been, with all its steps. No timer of the library is longer than 100 periods.
+        """
         world, hole = self.world, int(sample_start(seed)["hole"])
         world.teleport(sample_start(seed), seed)
         policy.reset(self.spec, seed)
         target = world.hold_action()
         tips: deque[float] = deque(maxlen=LIVE_PERIODS)
+        still: list[Any] = []
         spent, end, steps, peak_N = 0.0, "max_steps", 0, 0.0
         seen = world.observe()
         for _ in range(MAX_STEPS):
@@ -110,6 +117,9 @@ class Bench:
                 break
             if peak_N >= MAX_FORCE_N:
                 end = "force"
+                break
+            if patience and _stands_still(still, target, seen, patience):
+                steps = MAX_STEPS
                 break
         for _ in range(HELD):
             world.step(target)
@@ -134,6 +144,15 @@ class Bench:
                 wish - last[channel.key], -np.array(reach), np.array(reach)
             )  # fmt: skip
         return out
+
+
+def _stands_still(still: list[Any], target: Mapping[str, Any], seen: Mapping[str, Any], patience: int) -> bool:
+    """Whether target and hand have stayed where `still` ([first place, periods]) began, for `patience` periods."""
+    here = np.concatenate([target["right_pose"][:3], seen["right_tcp"][:3], target["right_stiffness"] / 1e6])
+    if not still or float(np.abs(here - still[0]).max()) > STILL_m:
+        still[:] = [here, 0]
+    still[1] += 1
+    return bool(still[1] >= patience)
 
 
 def grade(depth_m: float, aside_m: float, height_m: float, peak_N: float) -> float:

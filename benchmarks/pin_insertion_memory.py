@@ -17,6 +17,9 @@ POOL_BENCH: Final = 500
 POOL_SEED: Final = 40_000
 """First of the pool's seeds: no lab draws them."""
 
+PATIENCE: Final = 110
+"""Control periods without motion after which an episode is not played to its end (see `Bench.run`)."""
+
 Recipe = tuple[Mapping[str, str], Mapping[str, float]]
 """Module per slot, and the knobs that are set."""
 
@@ -34,7 +37,8 @@ class Memory:
         if path is not None and path.is_file():
             for row in path.read_text().splitlines():
                 told = json.loads(row)
-                self.known[told.pop("key")] = Episode(**told)
+                key = told.pop("key")
+                self.known[key] = Episode(**told)
 
     def play(self, recipe: Recipe, profile: str, station_seed: int, seed: int) -> Episode:
         """The episode, from memory or by physics."""
@@ -48,7 +52,7 @@ class Memory:
             place = (profile, station_seed)
             if place not in self.benches:
                 self.benches[place] = Bench(profile, station_seed)
-            self.known[key] = self.benches[place].run(make_policy(modules, params), seed)
+            self.known[key] = self.benches[place].run(make_policy(modules, params), seed, PATIENCE)
             if self.path is not None:
                 with self.path.open("a") as file:
                     file.write(json.dumps({"key": key, **asdict(self.known[key])}) + "\n")

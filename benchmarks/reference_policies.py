@@ -8,8 +8,9 @@ the judge, no pacing, so that a busy machine cannot make an action late.
     python -m benchmarks.reference_policies push_t --n 200 --in-process --json
 
 Printed: n, successes, success, wilson_low, wilson_high, unscored, failures, steps_median; where forces count
-peak_force_max_N, the largest of all episodes. Served runs add late_share (of all actions) and, where a reset takes time,
-reset_mean_s and reset_attempts_most.
+peak_force_max_N, the largest of all episodes. Served runs add late_share (of all actions), cpu_s_per_station_s (CPU of
+stations, policies, verifier and trials for one second of one station, from reset to evidence: what speeds a machine
+carries) and, where a reset takes time, reset_mean_s and reset_attempts_most.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import argparse
 import asyncio
 import importlib
 import json
+import resource
 import shutil
 import sys
 import tempfile
@@ -29,6 +31,7 @@ from typing import Any, Final
 
 from commands.evaluate import evaluate_policy, summary
 from data.statistics import wilson
+from nightlab.errors import NightlabError
 from nightlab.records import CampaignSpec, EpisodeRecord
 from policies.library.recipe import read_params
 
@@ -42,7 +45,7 @@ PEAK_FORCE: Final = "peak_force"
 def served(environment: str, n: int, profile: str, speed: float, stations: int, station_seed: int) -> dict[str, Any]:
     """`n` episodes through stations, sandbox and verifier."""
     spec = CampaignSpec(environment=environment, profile=profile, stations=stations, speed=speed)
-    told = _progress(n)
+    told, before_s = _progress(n), _cpu_s()
     with tempfile.TemporaryDirectory(prefix="nightlab-reference-") as room:
         code, checkpoint = Path(room, "code"), Path(room, "checkpoint")
         code.mkdir()
@@ -57,7 +60,14 @@ def served(environment: str, n: int, profile: str, speed: float, stations: int, 
                 on_episode=lambda line: told(str(line["outcome"])),
             )
         )  # fmt: skip
-    return {**summary(records), **figures(records)}
+    station_s = sum(record.rollout_end.station_s - record.reset_begin.station_s for record in records)
+    return {**summary(records), **figures(records), "cpu_s_per_station_s": round((_cpu_s() - before_s) / station_s, 4)}
+
+
+def _cpu_s() -> float:
+    """CPU seconds of this process and of all children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def figures(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
@@ -143,10 +153,13 @@ def main() -> None:
     if asked.n < 1 or asked.stations < 1:
         parser.error("--n and --stations need at least 1")
     begin_s = time.perf_counter()
-    if asked.in_process:
-        told = in_process(asked.environment, asked.n, asked.profile, asked.stations, asked.station_seed)
-    else:
-        told = served(asked.environment, asked.n, asked.profile, asked.speed, asked.stations, asked.station_seed)
+    try:
+        if asked.in_process:
+            told = in_process(asked.environment, asked.n, asked.profile, asked.stations, asked.station_seed)
+        else:
+            told = served(asked.environment, asked.n, asked.profile, asked.speed, asked.stations, asked.station_seed)
+    except NightlabError as error:
+        parser.exit(1, f"{error}\nA busy machine makes actions late; try a lower --speed, or --in-process\n")
     told = {
         "environment": asked.environment, "profile": asked.profile, **told,
         "success": told["successes"] / max(told["n"], 1), "in_process": asked.in_process,
