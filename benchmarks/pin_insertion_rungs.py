@@ -22,16 +22,16 @@ from policies.library.pin_insertion.pipeline import SLOTS
 
 RUNGS: Final[tuple[tuple[str, Mapping[str, str | float]], ...]] = (
     ("template", {}),
-    ("take out in free air what the encoders say is missing", {"correct": "correct_integral"}),
-    ("rest above the hole, then straight down", {"approach": "approach_above"}),
     ("stiff in the air, softer in contact", {"comply": "comply_phase"}),
+    ("rest above the hole, then straight down", {"approach": "approach_above"}),
     ("slide along a spiral", {"search": "search_spiral"}),
     ("press lightly", {"press": "press_light"}),
+    ("take out what the encoders say is missing, also sideways while sliding", {"correct": "correct_lateral"}),
+    ("stiffer while searching", {"search_N_per_m": 2000}),
+    ("control the force, 2 N", {"press": "press_servo", "servo_N": 2}),
     ("look at the pin", {"sense": "sense_latest"}),
-    ("give way to the walls of the hole", {"insert": "insert_follow"}),
+    ("give way to the walls of the hole, and to large forces", {"insert": "insert_follow", "guard": "guard_yield"}),
     ("lift and search again", {"recover": "recover_again"}),
-    ("control the force, 2 N; stiffer while searching", {"press": "press_servo", "servo_N": 2, "search_N_per_m": 2000}),
-    ("correct sideways while sliding; yield to large forces", {"correct": "correct_lateral", "guard": "guard_yield"}),
 )
 """What each rung changes, in words and in slots and knobs."""
 BLOCK: Final = 20
