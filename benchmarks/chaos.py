@@ -247,7 +247,7 @@ class Chaos:
 
 def chaos(
     path: Path, wanted: Counter[Cell], out: Path, *, stations: int = 2, speed: str = "20", budget_s: float = 240.0,
-    limit_s: float = 3 * 3600.0, patience_s: float = 90.0, seed: int = 1, say: Any = print,
+    limit_s: float = 3 * 3600.0, patience_s: float = 180.0, seed: int = 1, say: Any = print,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Run the cells on a fresh lab at `path` and append a line per hit to `out`.
 
@@ -331,7 +331,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--speed", default="20")
     parser.add_argument("--stations", type=int, default=2)
     parser.add_argument("--budget", type=float, default=240.0, help="wall seconds per campaign")
-    parser.add_argument("--patience", type=float, default=90.0, help="longest wait for a recovery, wall seconds")
+    parser.add_argument("--patience", type=float, default=180.0, help="longest wait for a recovery, wall seconds")
     parser.add_argument("--limit", type=float, default=10800.0, help="no new campaign after so many wall seconds")
     parser.add_argument("--docs", type=Path, help="write the table of all of --out there")
     asked = parser.parse_args(arguments)

@@ -17,7 +17,7 @@ import sys
 PR_SET_PDEATHSIG = 1
 WARM_SOCKET = "NIGHTLAB_WARM_SOCKET"
 """Environment variable with the path of the warm process's socket; empty = start cold."""
-WARM_S = 10.0
+WARM_S = 30.0
 """Wall seconds that the warm process may take to fork."""
 PASSED_ON = (signal.SIGTERM, signal.SIGINT)
 
