@@ -152,7 +152,7 @@ class Chaos:
             cells = [cell for cell in self.wanted if cell[2] == one.stage]
             self.draw.shuffle(cells)
             for cell in sorted(cells, key=lambda cell: cell[1] in EVERYWHERE):
-                pid = self.lab.find(cell[1], one.station)
+                pid = self.lab.find(cell[1], one)
                 if pid is None or (cell[1] == "station server" and one.station != ROBOT):
                     continue
                 if one.stage == "rollout" and time.time() - one.since_s < 1.5:
@@ -165,7 +165,7 @@ class Chaos:
         fault, process, stage = cell
         motion = None
         if fault != "fill" and process in HOLDERS and stage == "rollout":
-            motion = Motion(self.lab.address(at.station))
+            motion = Motion(self.lab.addresses())
             time.sleep(0.4)
         self.durable |= self.lab.durable()
         fault_s, spare = time.time(), None
@@ -185,7 +185,7 @@ class Chaos:
         stopped_s = None
         if motion is not None:
             motion.close()
-            stopped_s = motion.stopped_after(fault_s)
+            stopped_s = motion.stopped_after(fault_s, at.iteration)
         if self.lab.ended.get(at.mark, float("inf")) <= fault_s:
             return self._missed(cell)
         period_s = 1.0 / (10.0 * (float(self.lab.speed) if self.lab.speed != "max" else 10.0))
@@ -218,7 +218,7 @@ class Chaos:
                 return ("", time.monotonic() - begin_s) if self.lab.wait(1.0) == 0 else ("the campaign died", 0.0)
             self.lab.look()
             if not replaced:
-                again = self.lab.find(process, station)
+                again = self.lab.find(process, at)
                 replaced = again is not None and again != pid
             elif any(where == station and wall_s > since_s for _, where, wall_s in self.lab.episodes[-50:]):
                 step = "a shard"

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,8 +145,8 @@ class ChaosLab:
 
     # Its processes -----------------------------------------------------------------------------------------------
 
-    def find(self, what: str, station: str = ROBOT) -> int | None:
-        """The process of a class (on `station`, where there is one per station); None if there is none now."""
+    def find(self, what: str, at: Open) -> int | None:
+        """The process of a class that works on the open stage, or for all; None if there is none now."""
         try:
             if what in SERVICES:
                 state = json.loads((self.path / "run" / "state.json").read_text())
@@ -153,13 +154,15 @@ class ChaosLab:
                 return int(service["pid"]) if service.get("ready") else None
             if what == "campaign flow":
                 return self._heart("campaign-")
-            if what == "station flow":
-                return self._heart(f"station-{station}-")
+            flow = self._heart(f"station-{at.station or ROBOT}-")
+            if what == "station flow" or flow is None:
+                return flow
+            trial = _child(flow, f"/jobs/{at.iteration}.json")
             if what == "trial":
-                return self._heart(f"trial-{station}-")
-            flow = self._heart(f"station-{station}-")
+                return trial
             words = {"policy": '"mode": "serve"', "trainer": '"mode": "train"', "researcher": str(RESEARCHER)}
-            return None if flow is None else _leaf(flow, words[what])
+            root = trial if what == "policy" and at.stage == "rollout" else flow
+            return None if root is None else _leaf(root, words[what])
         except (OSError, ValueError, KeyError, psutil.Error):
             return None
 
@@ -170,60 +173,76 @@ class ChaosLab:
                 return process.pid
         return None
 
-    def address(self, station: str = ROBOT) -> str:
-        """Where the station answers."""
+    def addresses(self) -> list[str]:
+        """Where the stations answer."""
         state = json.loads((self.path / "run" / "state.json").read_text())
-        return next(str(place["address"]) for place in state["stations"] if place["station"] == station)
+        return [str(place["address"]) for place in state["stations"]]
+
+
+def _child(root: int, words: str) -> int | None:
+    """The process right below `root` whose last word ends so."""
+    for process in psutil.Process(root).children():
+        line = process.cmdline()
+        if line and line[-1].endswith(words):
+            return process.pid
+    return None
 
 
 def _leaf(root: int, words: str) -> int | None:
     """The deepest process below `root` with these words on its command line: the program, not its sandbox."""
-    for process in psutil.Process(root).children(recursive=True):
+    below = psutil.Process(root).children(recursive=True)
+    trials = [process for process in below if "tasks.trial" in process.cmdline()]
+    theirs = {process.pid for trial in trials for process in trial.children(recursive=True)}
+    for process in below:
         line = " ".join(process.cmdline())
-        if words in line and "bwrap" not in Path(process.exe()).name and not process.children():
+        if (
+            process.pid not in theirs
+            and words in line
+            and "bwrap" not in Path(process.exe()).name
+            and not process.children()
+        ):
             return process.pid
     return None
 
 
 class Motion:
-    """Watches the latest motion command of a station, and for whom it was, every few milliseconds."""
+    """Watches, every few milliseconds, when each station was last commanded to move, and for whom."""
 
-    def __init__(self, address: str) -> None:
-        self._channel = grpc.insecure_channel(address)
-        self._stub = rpc.StationStub(self._channel)  # type: ignore[no-untyped-call]
-        self._stop = threading.Event()
+    def __init__(self, addresses: Sequence[str]) -> None:
         self.samples: list[tuple[float, float, str]] = []
-        """(wall time, wall time of the latest command to the driver by the server's stamp, holder of the lease)."""
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
+        """(wall time, wall time of a station's latest motion command by its own stamp, holder of its lease)."""
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._watch, args=(one,), daemon=True) for one in addresses]
+        for thread in self._threads:
+            thread.start()
 
-    def _watch(self) -> None:
-        while not self._stop.is_set():
-            try:
-                stats = self._stub.Stats(pb.Empty(), timeout=1.0)
-            except grpc.RpcError:
-                self._stop.wait(0.05)
-                continue
-            self.samples.append((time.time(), stats.last_motion_s, stats.lease_holder))
-            self._stop.wait(0.002)
+    def _watch(self, address: str) -> None:
+        with grpc.insecure_channel(address) as channel:
+            stub = rpc.StationStub(channel)  # type: ignore[no-untyped-call]
+            while not self._stop.is_set():
+                try:
+                    stats = stub.Stats(pb.Empty(), timeout=1.0)
+                except grpc.RpcError:
+                    self._stop.wait(0.05)
+                    continue
+                self.samples.append((time.time(), stats.last_motion_s, stats.lease_holder))
+                self._stop.wait(0.004)
 
     def close(self) -> None:
         """Stop watching."""
         self._stop.set()
-        self._thread.join(2.0)
-        self._channel.close()
+        for thread in self._threads:
+            thread.join(2.0)
 
-    def stopped_after(self, fault_s: float) -> float | None:
-        """Wall seconds from the fault to the last motion command under the lease that was held then; None if none was."""
-        before = [sample for sample in self.samples if sample[0] <= fault_s]
-        if not before or not before[-1][2]:
+    def stopped_after(self, fault_s: float, holder: str) -> float | None:
+        """Wall seconds from the fault to the last motion command under the holder's lease; None if it held none.
+
+        Samples after the lease lapsed say nothing: the station goes home by itself then, or somebody else has it.
+        """
+        mine = [sample for sample in self.samples if sample[2] == holder]
+        if not any(wall_s <= fault_s for wall_s, _, _ in mine):
             return None
-        holder, last_s = before[-1][2], fault_s
-        for _, moved_s, now in self.samples[len(before) :]:
-            if now != holder:  # it lapsed: the station goes home by itself, or somebody else has it
-                break
-            last_s = max(last_s, moved_s)
-        return last_s - fault_s
+        return max(0.0, max(moved_s for _, moved_s, _ in mine) - fault_s)
 
 
 @dataclass(frozen=True, slots=True)

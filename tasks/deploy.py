@@ -11,8 +11,9 @@ from data.episodes import read_observations
 from nightlab.contracts import Values
 from nightlab.records import StationSpec
 from policies.check import check_policy
+from robots.client import StationClient
 from tasks.context import LabContext
-from tasks.reach import reach
+from tasks.reach import reachable
 from tasks.stage import stage
 from tasks.train import checkpoint_dir
 
@@ -26,7 +27,9 @@ async def deploy(
 ) -> dict[str, Any]:
     """Checkpoint, station → `{"problems": []}`, or what is wrong with the policy (REJECTED)."""
     code_dir = await lab.keeper.export_idea(idea)
-    client = await reach(lab, campaign, iteration, station)
+    alike = lab.alike(station) if lab.spec(campaign).share else [lab.place(station)]
+    place = (await reachable(lab, campaign, iteration, alike))[0]
+    client = await StationClient.connect(place.address, keys=place.keys)
     try:
         spec = await client.describe()
         observations: list[Values] = [(await client.observe()).values]

@@ -18,7 +18,7 @@ from nightlab.processes import spawn_async
 from nightlab.records import CampaignSpec, Checkpoint, SeedPool, StationPlace
 from tasks.context import LabContext
 from tasks.heart import hearts_dir
-from tasks.reach import reach
+from tasks.reach import reachable
 from tasks.stage import stage
 from tasks.trial_job import PolicyFiles, TrialJob, TrialResult
 
@@ -58,8 +58,9 @@ async def rollout(
     Raises ResetError when the station has to be parked; a person is paged by the Prefect event `nightlab.station.parked`.
     """
     for start in range(1, TRIAL_STARTS + 1):
-        await (await reach(lab, campaign, iteration, station)).close()
         job = await _job(lab, campaign, iteration, station, idea, checkpoint, pool, seeds, station_seed)
+        there = await reachable(lab, campaign, iteration, job.places or (job.place,))
+        job = job.model_copy(update={"places": tuple(there) if job.places else ()})
         try:
             result = await run_trial(lab, job, on_line=lambda _: None)
             return result.model_dump(mode="json")

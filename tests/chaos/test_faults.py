@@ -74,7 +74,6 @@ def test_hits_that_are_done_are_not_done_again_and_make_the_table(tmp_path: Path
 
 def test_motion_counts_until_the_lease_changes_hands() -> None:
     motion = Motion.__new__(Motion)
-    motion.samples = [(9.9, 9.85, "I1"), (10.1, 10.02, "I1"), (10.4, 10.02, "I1"), (15.0, 15.0, ""), (15.1, 15.1, "I2")]
-    assert motion.stopped_after(10.0) == pytest.approx(0.02)
-    motion.samples = [(9.9, 9.85, "")]
-    assert motion.stopped_after(10.0) is None
+    motion.samples = [(9.9, 9.85, "I1"), (10.1, 10.02, "I1"), (10.2, 10.2, "I7"), (15.0, 15.0, ""), (15.1, 15.1, "I2")]
+    assert motion.stopped_after(10.0, "I1") == pytest.approx(0.02)
+    assert motion.stopped_after(10.0, "I2") is None, "it had no lease when the fault came"
