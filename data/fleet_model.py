@@ -108,11 +108,11 @@ def simulate(
         warm_up_s: left out of utilisation.
         seed: of every random draw.
     """
-    return _Fleet(times, stations, random.Random(seed)).run(horizon_s or 150 * times.trial_s, warm_up_s)
+    return Fleet(times, stations, random.Random(seed)).run(horizon_s or 150 * times.trial_s, warm_up_s)
 
 
-class _Fleet:
-    """One run."""
+class Fleet:
+    """One run of `simulate`."""
 
     def __init__(self, times: FleetTimes, stations: int, rng: random.Random) -> None:
         self.times, self.stations, self.rng = times, stations, rng
@@ -126,7 +126,8 @@ class _Fleet:
         """(robot that asked, generation) of the ideas that wait for a robot; one queue, or one per robot."""
         self.idle = set(range(stations))
         self.generation = 0
-        self.spans: list[tuple[float, float, bool]] = []
+        self.spans: list[tuple[int, float, float, bool]] = []
+        """(robot, begin, end, whether it is a trial)."""
         self.ideas = self.trials = 0
         self.success_s: float | None = None
         self.success_tokens = 0.0
@@ -141,7 +142,7 @@ class _Fleet:
         while self.events and (self.events[0][0] < end_s or (wants_success and self.success_s is None)):
             self.now_s, _, what, *where = heapq.heappop(self.events)
             getattr(self, f"_{what}")(*where)
-        busy = [(max(b, warm_up_s), min(e, end_s), useful) for b, e, useful in self.spans]
+        busy = [(max(b, warm_up_s), min(e, end_s), useful) for _, b, e, useful in self.spans]
         total_s = sum(e - b for b, e, _ in busy if e > b)
         useful_s = sum(e - b for b, e, useful in busy if e > b and useful)
         return Forecast(
@@ -187,10 +188,10 @@ class _Fleet:
             origin, generation = queue.pop(0)
             trial_s = times.trial_s * math.exp(self.rng.gauss(-(times.trial_sigma**2) / 2, times.trial_sigma))
             begin_s = self.now_s + times.gap_s
-            self.spans.append((begin_s, begin_s + trial_s, True))
+            self.spans.append((robot, begin_s, begin_s + trial_s, True))
             self._at(times.gap_s + trial_s, "tried", robot, origin, generation)
         elif times.episode_s > 0:
-            self.spans.append((self.now_s, self.now_s + times.episode_s, False))
+            self.spans.append((robot, self.now_s, self.now_s + times.episode_s, False))
             self._at(times.episode_s, "begin", robot)
         else:
             self.idle.add(robot)

@@ -154,6 +154,7 @@ class Keeper:
         return True
 
     async def next_episode(self, campaign: str, iteration: str, station: str) -> Answer:
+        self.dispatcher.holders.setdefault(station, (campaign, iteration))  # forgotten by a keeper that was restarted
         return {
             "stop": self.desk.stop_trial(campaign, iteration),
             "parked": self.desk.state(campaign).parked.get(station, ""),
@@ -307,12 +308,12 @@ async def serve(
     try:
         while True:
             request = await read_frame(reader)
-            if isinstance(request, dict) and request.get("call") == "await_station":
+            call = request.get("call") if isinstance(request, dict) else ""
+            if call in ("await_station", "next_episode"):
                 asked = request.get("with", {})
                 robots.add((str(asked.get("campaign")), str(asked.get("iteration"))))
-                reply = await _unless_gone(answer(keeper, request), reader)
-            else:
-                reply = await answer(keeper, request)
+            work = answer(keeper, request)
+            reply = await (_unless_gone(work, reader) if call == "await_station" else work)
             await write_frame(writer, reply)
     except (EOFError, FramingError, ConnectionError, asyncio.CancelledError):
         pass  # the client left, or the keeper is stopping: whatever was not answered will be asked again

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from data.lab import Lab
-from nightlab.heartbeat import beating
+from nightlab.heartbeat import PERIOD_S, beat
 from nightlab.processes import ProcessId
 
 _mine: set[Path] = set()
@@ -37,13 +37,31 @@ async def heart(folder: Path, what: str) -> AsyncIterator[None]:
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
     _mine.add(path)
-    task = asyncio.create_task(beating(path), name="heartbeat")
+    task = asyncio.create_task(_beat(), name="heartbeat")
     try:
         yield
     finally:
         task.cancel()
+        for path in list(_mine):
+            _mine.discard(path)
+            path.unlink(missing_ok=True)
+
+
+def relabel(what: str) -> None:
+    """Give this process's heartbeat another name; without one it does nothing."""
+    for path in list(_mine):
+        new = path.with_name(f"{what}-{path.name.rpartition('-')[2]}")
+        with contextlib.suppress(OSError):
+            path.rename(new)
         _mine.discard(path)
-        path.unlink(missing_ok=True)
+        _mine.add(new)
+
+
+async def _beat() -> None:
+    while True:
+        for path in _mine:
+            beat(path)
+        await asyncio.sleep(PERIOD_S)
 
 
 def process_of(path: Path) -> ProcessId | None:

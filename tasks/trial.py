@@ -34,7 +34,7 @@ from policies.host import PolicyProcess
 from robots.admin import AdminClient
 from robots.client import StationClient
 from tasks.episode import RawEpisode, ResetFailed, run_episode
-from tasks.heart import heart
+from tasks.heart import heart, relabel
 from tasks.integrity import check_checkpoint, check_pin
 from tasks.trial_job import PolicyFiles, TrialJob, TrialResult
 from tasks.trial_sink import TrialSink
@@ -125,6 +125,7 @@ class Trial:
             if stop:
                 raise TrialStopped(stop)
             self.place = names[station]
+            relabel(f"trial-{station}")
         try:
             await self._connect()
         except EstopError:
@@ -136,6 +137,7 @@ class Trial:
         """Let the next trial have the robot; it queues for the lease while this one still cleans up."""
         if self.job.places:
             await self.keeper.leave_station(*self._name)
+            relabel("trial-waiting")
         if self._at_work:
             self._at_work = False
             await self._disconnect()
@@ -481,7 +483,11 @@ async def _main(path: Path) -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, task.cancel)
     try:
-        async with heart(Path(job.hearts_dir), f"trial-{job.place.station}") if job.hearts_dir else nullcontext():
+        async with (
+            heart(Path(job.hearts_dir), "trial-waiting" if job.places else f"trial-{job.place.station}")
+            if job.hearts_dir
+            else nullcontext()
+        ):
             result = await task
     except asyncio.CancelledError:
         return 143
