@@ -28,7 +28,7 @@ class QuickTrial(Trial):
     def __init__(self, sink: Any, **fields: Any) -> None:
         job = TrialJob(
             campaign=CampaignSpec(campaign="C1"), iteration="I1", place=place("robot-1"), keeper_socket="",
-            verifier_socket="", candidate=FILES, result_file="", **fields,
+            verifier_socket="", candidate=FILES, **fields,
         )  # fmt: skip
         super().__init__(job, sink, cast(Any, None))
         self.begun: list[int] = []
