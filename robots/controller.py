@@ -188,7 +188,8 @@ class Controller:
         """Raises EstopError while the e-stop holds."""
         if self.estopped:
             raise EstopError(
-                f"e-stop: {self.estopped}. The robot holds. Look at the cell, then: nightlab estop --clear"
+                f"e-stop: {self.estopped}. The robot holds. Look at the cell, then: nightlab estop --clear (a station "
+                "without a lab: nightlab station clear ADDRESS)"
             )
 
     def inspect(self) -> None:

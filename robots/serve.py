@@ -62,9 +62,8 @@ def main(argv: list[str] | None = None) -> int:
     print(f"station {config.station} serves {what} on {station.address}", flush=True)
     latched = station.cell.controller.estopped
     if latched:
-        print(
-            f"station {config.station} is stopped since before: {latched}. Clear it: nightlab estop --clear", flush=True
-        )
+        clear = "nightlab estop --clear, or: nightlab station clear ADDRESS"
+        print(f"station {config.station} is stopped since before: {latched}. Clear it: {clear}", flush=True)
     stop.wait()
     station.stop()
     return 0
