@@ -12,6 +12,8 @@ class NightlabConfig(RobotConfig):  # type: ignore[misc]
 
     address: str
     """`host:port` or `unix:/path`, as `nightlab station serve` says it."""
+    keys: str = ""
+    """Folder with certificate and token (`nightlab station keys`); a station on loopback needs none."""
     holder: str = "lerobot"
     """Who holds the lease, as others see it."""
     wait_s: float = 10.0

@@ -28,14 +28,18 @@ class Nightlab(Robot):  # type: ignore[misc]
     @cached_property
     def spec(self) -> StationSpec:
         """What the station is. Raises StationError if nobody answers at its address."""
-        return describe(self.config.address)
+        return describe(self.config.address, self.config.keys)
+
+    @cached_property
+    def cameras(self) -> dict[str, Any]:
+        """The station's cameras that are part of the observation; LeRobot's tools count them."""
+        return {camera.key: camera for camera in self.spec.cameras} if self.config.images else {}
 
     @cached_property
     def observation_features(self) -> dict[str, Any]:
         """Numbers, and a picture per camera."""
         numbers: dict[str, Any] = {part.name: float for part in self._seen}
-        if self.config.images:
-            numbers.update({camera.key: (camera.height_px, camera.width_px, 3) for camera in self.spec.cameras})
+        numbers.update({key: (camera.height_px, camera.width_px, 3) for key, camera in self.cameras.items()})
         return numbers
 
     @cached_property
@@ -65,7 +69,7 @@ class Nightlab(Robot):  # type: ignore[misc]
         """Take the lease and open the control stream. Raises NightlabError."""
         if self.is_connected:
             raise StationError(f"{self} is connected already")
-        self._pump = Pump(self.config.address, self.config.holder, self.config.wait_s)
+        self._pump = Pump(self.config.address, self.config.keys, self.config.holder, self.config.wait_s)
 
     def calibrate(self) -> None:
         """Nothing: a station is calibrated where it stands."""
@@ -77,8 +81,7 @@ class Nightlab(Robot):  # type: ignore[misc]
         """The latest control tick, and the newest pictures."""
         pump = self._connected()
         out: dict[str, Any] = to_lerobot(self._seen, pump.latest().values)
-        if self.config.images:
-            out.update({camera.key: pump.picture(camera.key) for camera in self.spec.cameras})
+        out.update({key: pump.picture(key) for key in self.cameras})
         return out
 
     def send_action(self, action: dict[str, Any]) -> dict[str, Any]:

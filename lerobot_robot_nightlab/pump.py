@@ -28,6 +28,7 @@ class Pump:
 
     Args:
         address: of the station.
+        keys: folder with certificate and token, or empty.
         holder: name of the lease's holder.
         wait_s: how long to wait for the lease.
 
@@ -35,7 +36,7 @@ class Pump:
         NightlabError: nobody answers there, the lease is not to be had, or the e-stop is on.
     """
 
-    def __init__(self, address: str, holder: str, wait_s: float) -> None:
+    def __init__(self, address: str, keys: str, holder: str, wait_s: float) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="station", daemon=True)
         self._thread.start()
@@ -44,7 +45,7 @@ class Pump:
         self._closing = False
         self._task: asyncio.Task[None] | None = None
         try:
-            self._call(self._open(address, holder, wait_s), wait_s + CALL_s)
+            self._call(self._open(address, keys, holder, wait_s), wait_s + CALL_s)
         except BaseException:
             self._stop_loop()
             raise
@@ -90,8 +91,8 @@ class Pump:
     def _call(self, work: Coroutine[Any, Any, Any], timeout_s: float) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
 
-    async def _open(self, address: str, holder: str, wait_s: float) -> None:
-        self._station = await StationClient.connect(address)
+    async def _open(self, address: str, keys: str, holder: str, wait_s: float) -> None:
+        self._station = await StationClient.connect(address, keys=keys)
         try:
             self.spec: StationSpec = await self._station.describe()
             self._lease = await self._station.lease(holder, self.spec.limits, wait_s=wait_s)
@@ -141,11 +142,11 @@ class Pump:
         self._thread.join(timeout=5.0)
 
 
-def describe(address: str) -> StationSpec:
+def describe(address: str, keys: str = "") -> StationSpec:
     """A station's spec, without holding it. Raises StationError: nobody answers there."""
 
     async def ask() -> StationSpec:
-        station = await StationClient.connect(address)
+        station = await StationClient.connect(address, keys=keys)
         try:
             return await station.describe()
         finally:

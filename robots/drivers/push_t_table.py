@@ -97,7 +97,8 @@ class Table:
     @staticmethod
     def _fit(edge: Floats, outline: Floats, guess: Floats, rounds: int) -> tuple[Floats, float]:
         """Iterated closest points from the picture's edge to the outline; pose, and error px of the points kept."""
-        pose, error = np.array(guess), math.inf
+        pose: Floats = np.array(guess)
+        error = math.inf
         for _ in range(rounds):
             model = g.to_world(outline, pose.tolist())
             squared = (edge[:, :1] - model[:, 0]) ** 2 + (edge[:, 1:] - model[:, 1]) ** 2

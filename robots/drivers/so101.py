@@ -82,7 +82,7 @@ def make(config: Mapping[str, Any], cell: CellConfig) -> LeRobotArm:
     arm = Arm(
         kind=cell.kind or "so101", rate_hz=rate_hz, joints=joints, grippers={"": "gripper_target"},
         arms={"": "joint_target"}, opening_m=options.opening_m, home=cell.home,
-        fix=f"Look at its power supply and the cable of {options.port}",
+        fix=f"Look at its power supply and the cable of {options.port}, then start the station again",
     )  # fmt: skip
     power = Power(off=lambda: _off(robot, options), on=lambda: _on(robot), close=lambda: _close(robot))
     return LeRobotArm(cell.station, robot, arm, power)

@@ -4,8 +4,9 @@ The arm holds a rod that points at the table; `target_xy` is where the rod's tip
 simulated station, and so are the channels, the camera `top` (straightened, in the printed colours) and the kind: policies
 and the environment `push_t` do not know the difference. See docs/so101.md and examples/so101/station.yaml.
 
-The tip keeps its height above the table. Wherever the arm stands at first, it goes to a place above the target, then
-down; after that every target is reached along the table, at `max_speed_m_per_s` at most.
+The tip keeps its height above the table. Until the first target that differs from where it is, the arm stays as it
+stands, wherever that is; then it goes to a place above the target and slowly down, and from there on along the table, at
+`max_speed_m_per_s` at most. After an e-stop it begins anew.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from nightlab.records import CameraConfig, CameraSpec, CellConfig, Channel, Limi
 from robots.driver import Camera, Driver, Primitive
 from robots.drivers import so101
 from robots.drivers.options import read_options
-from robots.drivers.push_t import HOME_XY_px, push_t_primitive
+from robots.drivers.push_t import push_t_primitive
 from robots.drivers.push_t_table import SIZE_px, Table
 from robots.drivers.scaling import square
 from robots.drivers.so101_kinematics import Kinematics, Tip
@@ -34,6 +35,8 @@ from robots.drivers.so101_kinematics import Kinematics, Tip
 RATE_HZ: Final = 10.0
 MAX_STEP_px: Final = 80.0
 ARRIVED_rad: Final = 0.06
+DESCENT_m: Final = 0.01
+"""Per control period."""
 LOST_periods: Final = 20
 """Control periods for which the last pose of a hidden T is given; then the station is at fault."""
 
@@ -184,8 +187,7 @@ class So101PushT:
             ),
         )  # fmt: skip
         self._low, self._high = np.array(low), np.array(high)
-        self._target = np.array(HOME_XY_px)
-        self._down = False
+        self._rest()
         self._pose: NDArray[np.float64] | None = None
         self._hidden = 0
 
@@ -198,16 +200,17 @@ class So101PushT:
         if target.shape != (2,) or not np.isfinite(target).all() or (target < 0).any() or (target > g.TABLE_PX).any():
             raise SafetyError(f"target_xy = {target.tolist()} is not on the table, 0 to 512 px; the robot held")
         inside = np.clip(target, self._low, self._high)
-        place = (float(inside[0]), float(inside[1]))
         before = self._arm.hold_action()
+        if self._resting and np.array_equal(target, self._target):
+            self._arm.step(before)
+            return
+        self._resting = False
         here = np.asarray(self._arm.observe()["joint_pos"])
-        goal = self._reach.joints(place, 0.0 if self._down else self._reach.options.lift_m)
+        goal = self._reach.joints((float(inside[0]), float(inside[1])), self._lift_m)
         if goal is None:
             raise SafetyError(f"target_xy = {target.tolist()} is out of the arm's reach; the robot held")
-        if not self._down and float(np.abs(here - goal)[:4].max()) < ARRIVED_rad:
-            self._down = True
-            goal = self._reach.joints(place)
-            assert goal is not None, "Reach checked both heights"
+        if float(np.abs(here - goal)[:4].max()) < ARRIVED_rad:
+            self._lift_m = max(0.0, self._lift_m - DESCENT_m)
         step = np.clip(goal - before["joint_target"], -self._reach.max_step, self._reach.max_step)
         self._arm.step(
             {"joint_target": before["joint_target"] + step, "gripper_target": np.array([self._reach.options.gripper])}
@@ -230,7 +233,7 @@ class So101PushT:
         return {"agent_xy": np.clip(xy_px, 0.0, g.TABLE_PX), "block_pose": self._pose.copy()}
 
     def hold_action(self) -> dict[str, NDArray[np.float64]]:
-        """The latest target; (256, 400) px before the first."""
+        """The latest target; where the tip is, brought onto the table, before the first and after an e-stop."""
         return {"target_xy": self._target.copy()}
 
     def joint_states(self) -> dict[str, NDArray[np.float64]]:
@@ -256,7 +259,14 @@ class So101PushT:
     def clear(self) -> None:
         """After an e-stop it goes up before it goes anywhere else."""
         self._arm.clear()
-        self._down = False
+        self._rest()
+
+    def _rest(self) -> None:
+        """The arm stays where it is until it is told to go elsewhere; then it goes up first."""
+        xy_px, _ = self._reach.place(np.asarray(self._arm.observe()["joint_pos"]))
+        self._target = np.clip(xy_px, 0.0, g.TABLE_PX)
+        self._lift_m = self._reach.options.lift_m
+        self._resting = True
 
     def close(self) -> None:
         """Let go of arm and camera."""

@@ -1,17 +1,25 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from nightlab.contracts import Station
 from nightlab.errors import StationError, UsageError
+from nightlab.records import CellConfig, StationSpec
 from nightlab.testing.camera import CameraContract
+from nightlab.testing.station import StationContract
+from robots.cell import Cell
+from robots.client import StationClient
+from robots.drivers import make_driver
 from robots.drivers.realsense import RealSenseCamera, RealSenseOptions, open_camera
 from robots.drivers.realsense_source import DeviceSource
+from robots.drivers.with_cameras import WithCameras
+from robots.server import StationServer
 from tests.robots import realsense_fake
 
 
@@ -99,6 +107,54 @@ class TestSoftwareDevice(CameraContract):
             return camera.render()
         except StationError:
             return before
+
+
+class TestStationWithRealSense(StationContract):
+    """A station keeps the contract with a RealSense beside its arm, from a recording or a software device."""
+
+    @pytest.fixture(autouse=True, params=["recording", "software_device"])
+    def _source(self, request: pytest.FixtureRequest, recording: Path) -> None:
+        self.source, self.path = request.param, recording
+
+    def open(self) -> AbstractAsyncContextManager[Station]:
+        return self._open()
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Station]:
+        arm = {"station": "robot-1", "driver": "echo"}
+        fake = None
+        if self.source == "recording":
+            top = {"driver": "realsense", "config": {"recording": str(self.path), "loop": True, "max_age_s": 10}}
+            driver = make_driver(CellConfig.model_validate({**arm, "cameras": {"top": top}}))
+        else:
+            fake = realsense_fake.SoftwareRealSense()
+            fake.run()
+            camera = RealSenseCamera("top", RealSenseOptions(max_age_s=10), DeviceSource(fake.device, fake.sensors))
+            driver = WithCameras(make_driver(CellConfig.model_validate(arm)), {"top": camera})
+        cell = Cell(driver)
+        cell.start()
+        server = StationServer(cell, "127.0.0.1:0")
+        client = await StationClient.connect(server.address)
+        try:
+            yield client
+        finally:
+            await client.close()
+            server.stop(0.2)
+            driver.close()
+            if fake is not None:
+                fake.close()
+
+    def test_depth_and_lens_cross_the_wire(self) -> None:
+        async def check(station: Station, spec: StationSpec) -> None:
+            (camera,) = spec.cameras
+            assert camera.depth
+            assert camera.serial == realsense_fake.SERIAL
+            assert camera.intrinsics is not None
+            frame = await station.capture("top")
+            assert frame.depth_m is not None
+            assert 0.5 <= frame.depth_m[24, 16] < 0.601
+
+        self._run(check)
 
 
 def test_an_absent_camera_is_one_line_with_the_fix(tmp_path: Path) -> None:
