@@ -187,6 +187,9 @@ class So101PushT:
             ),
         )  # fmt: skip
         self._low, self._high = np.array(low), np.array(high)
+        self._target: NDArray[np.float64] = np.zeros(2)
+        self._lift_m = 0.0
+        self._resting = True
         self._rest()
         self._pose: NDArray[np.float64] | None = None
         self._hidden = 0
