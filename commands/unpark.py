@@ -17,7 +17,6 @@ from nightlab.errors import UsageError
 
 if TYPE_CHECKING:
     from data.lab import Lab
-    from nightlab.records import StationPlace
 
 
 def unpark(
@@ -32,6 +31,7 @@ def unpark(
     from data.keeper_client import SyncKeeperClient
     from data.lab import Lab
     from nightlab.records import Event
+    from tasks.attendant import lay_anew
 
     opened = Lab.open(lab)
     parked = parked_stations(opened)
@@ -72,15 +72,3 @@ def parked_stations(lab: Lab) -> dict[str, tuple[str, str]]:
         elif event.kind == "station_unparked":
             found.pop(event.station, None)
     return found
-
-
-async def lay_anew(place: StationPlace, profile: str) -> None:
-    """Configure a simulated station as it was started: a fresh scene."""
-    from robots.admin import AdminClient
-
-    assert place.admin_socket is not None
-    admin = await AdminClient.connect(Path(place.admin_socket))
-    try:
-        await admin.configure(profile, place.station_seed)
-    finally:
-        await admin.close()

@@ -23,6 +23,9 @@ from tasks.summarize import summarize
 from tasks.train import train
 from tasks.verify import verify
 
+MOST_PARKINGS = 2
+"""An idea in whose trial the reset gives up so often (say, it throws the pin off the table) is a crash, not bad luck."""
+
 
 def run_name() -> str:
     """`I17 on robot-1` in the UI; without the iteration while it is not claimed yet."""
@@ -53,12 +56,23 @@ async def iteration(campaign: str, station: str, work: Work | None = None) -> di
             return await end_tampered(lab, work, error)
         except ResetError as error:  # parked: the work stays open, for this station after `nightlab unpark`
             get_run_logger().error("%s", error)
+            parkings = resets_given_up(lab, work)
+            if work.kind is WorkKind.SEARCH and parkings >= MOST_PARKINGS:
+                return await _end(
+                    lab, work, IterationStatus.CRASHED, f"it parked its station {parkings} times: {error}"
+                )
             return {"status": "parked", "reason": str(error)}
         except Exception as error:
             if await waited(lab, error):
                 continue  # the disk was full, there is room again: finished stages and episodes are found again
             await _end(lab, work, IterationStatus.CRASHED, f"{type(error).__name__}: {error}"[:1000])
             raise
+
+
+def resets_given_up(lab: LabContext, work: Work) -> int:
+    """How often a reset has given up after an episode of this iteration, and parked the station."""
+    events = lab.ledger.events(campaign=work.campaign, iteration=work.iteration, kind="station_parked")
+    return sum("reset" in event.data for event in events)
 
 
 async def _search(lab: LabContext, work: Work) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from prefect import flow, get_run_logger
 
 from flows.iteration import iteration
 from nightlab.records import IterationStatus, Work, WorkKind
+from tasks.attendant import attend
 from tasks.context import LabContext
 from tasks.heart import heart, hearts_dir
 
@@ -33,9 +34,16 @@ async def station(campaign: str, station: str) -> dict[str, Any]:
         station: The robot, e.g. `robot-1`.
     """
     lab = LabContext.here()
+
+    async def claim() -> Work:
+        work = await lab.keeper.claim(campaign, station)
+        if work.kind is WorkKind.WAIT and work.reason.startswith("parked") and await attend(lab, campaign, station):
+            get_run_logger().warning("%s works again: the simulated person has laid its scene anew", station)
+        return work
+
     async with heart(hearts_dir(lab.lab), f"station-{station}"):
         return await serve(
-            claim=lambda: lab.keeper.claim(campaign, station),
+            claim=claim,
             run=lambda work: iteration(campaign, station, work),
             report=lambda error: get_run_logger().error("an iteration failed: %s", error),
         )

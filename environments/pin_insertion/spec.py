@@ -55,6 +55,8 @@ RIM_m = 0.003
 """A tip this near to the hole, sideways and upwards, stands at its rim."""
 FAR_m = 0.06
 """A tip this far from the mouth is as far as can be."""
+CLOSE_m = 0.0005
+"""What still matters in the score of a tip outside the hole, about half of the hole's diameter over the pin's."""
 MAX_FORCE_N = 40.0
 """The force at either wrist must stay below it over the whole episode."""
 LIVE_DEPTH_m = 0.0165

@@ -196,12 +196,16 @@ def _best(views: Views) -> CameraView | None:
 
 
 def _score(evidence: EpisodeEvidence, views: Views) -> float:
-    """How near a failure came, in [0, 1): a fifth for the way to the hole, the rest for the depth; half if forced."""
+    """How near a failure came, in [0, 1): a fifth for the way to the hole, the rest for the depth; half if forced.
+
+    The way counts by its logarithm: half a millimetre beside the hole must be told from two, as well as 6 mm from 30.
+    """
     best = _best(views)
     if best is None or best.depth_m is None:
         return 0.0
-    if best.stands and best.depth_m > 0:
+    if best.stands and best.depth_m > spec.INSIDE_m:
         score = 0.2 + 0.79 * min(1.0, best.depth_m / spec.SUCCESS_DEPTH_m)
     else:
-        score = 0.2 * max(0.0, 1.0 - math.hypot(best.lateral_m, max(0.0, -best.depth_m)) / spec.FAR_m)
+        away_m = math.hypot(best.lateral_m, max(0.0, -best.depth_m))
+        score = 0.2 * max(0.0, 1.0 - math.log1p(away_m / spec.CLOSE_m) / math.log1p(spec.FAR_m / spec.CLOSE_m))
     return score / 2 if evidence.measures[FORCE] >= spec.MAX_FORCE_N else score

@@ -5,13 +5,16 @@ import itertools
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from benchmarks.pin_insertion_ladder import BASELINE, run_many
 from benchmarks.pin_insertion_rungs import rungs
 from benchmarks.reference.pin_insertion import policy as reference
-from policies.library.pin_insertion.pipeline import SLOTS
+from policies.library.pin_insertion.pipeline import PATIENCE_TICKS, SLOTS
+from robots.profiles import load_profile
+from robots.worlds import make_world
 
 LIBRARY = Path("policies/library/pin_insertion")
 SLOTTED = yaml.safe_load((LIBRARY / "catalogue.yaml").read_text())
@@ -89,3 +92,12 @@ def test_pin_baseline_never_succeeds() -> None:
 
 def test_a_good_pin_recipe_exists() -> None:
     assert successes(GOOD, range(30_000, 30_006)) >= 5
+
+
+def test_a_policy_whose_hand_is_stuck_gives_up() -> None:
+    policy = reference.make_policy(Path("benchmarks/reference/pin_insertion"))
+    policy.reset(None, 0)
+    bench = make_world("yam_bench", load_profile("nominal", "yam_bench"), 1)
+    seen = {key: np.asarray(value) for key, value in bench.observe().items()}
+    lasted = next(tick for tick in range(400) if policy.act(seen) is None)
+    assert lasted == PATIENCE_TICKS, "an observation that never changes"

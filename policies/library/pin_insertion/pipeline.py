@@ -42,6 +42,9 @@ LIFT_M: Final = 0.006
 PROGRESS_M: Final = 0.0003
 STALL_TICKS: Final = 30
 """An insertion that has not gone deeper for so long was none: the search goes on."""
+STILL_M: Final = 0.0005
+PATIENCE_TICKS: Final = 110
+"""A hand that has not left a ball of `STILL_M` for so long is stuck: the policy gives up, 5.5 s."""
 REST_TICKS: Final = 10
 """Control periods at rest in full depth before the policy says done."""
 
@@ -88,6 +91,8 @@ class Pipeline:
         self._parked: dict[str, Array] | None = None
         self._goal: Array = np.zeros(3)
         self._rest = 0
+        self._anchor: Array | None = None
+        self._still = 0
 
     def close(self) -> None:
         """Nothing to release."""
@@ -99,7 +104,7 @@ class Pipeline:
         view = self.sense.look(reading, memory)
         if self._parked is None:
             self._park(observation, view)
-        goal = self._tick(view)
+        goal = None if self._stuck(reading.tcp[:3]) else self._tick(view)
         if goal is None:
             return None
         allowed = self.guard.allow(goal, view, memory)
@@ -109,6 +114,13 @@ class Pipeline:
         memory.tick += 1
         memory.phase_ticks += 1
         return [self._action(self._goal, view)]
+
+    def _stuck(self, hand: Array) -> bool:
+        """Whether the hand has stayed where it is for so long that it always will."""
+        if self._anchor is None or float(np.linalg.norm(hand - self._anchor)) > STILL_M:
+            self._anchor, self._still = hand.copy(), 0
+        self._still += 1
+        return self._still > PATIENCE_TICKS
 
     # Phases ------------------------------------------------------------------------------------------------------
 
