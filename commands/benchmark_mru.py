@@ -102,7 +102,14 @@ async def _both(order: Order, *, published: bool) -> dict[str, Any]:
         (predicted,) = forecast(
             times, [order.stations], runs=50, horizon_s=horizon_s, warm_up_s=found["warm_up_station_s"]
         )
-        found["predicted"] = {"mru": predicted.mru, "useful_share": predicted.useful_share}
+        found["predicted"] = {
+            "mru": predicted.mru,
+            "useful_share": predicted.useful_share,
+            "command": f"nightlab simulate-fleet --sizes {order.stations} --think lognormal:{times.think_s:g}:{THINK_SIGMA} "
+            f"--train-s {times.train_s:g} --trial-s {times.trial_s:g} --trial-sigma {times.trial_sigma:.3g} "
+            f"--gap-s {times.gap_s:.3g} --episode-s {times.episode_s:.3g} --window {times.window} "
+            f"--horizon-s {horizon_s:g} --warm-up-s {found['warm_up_station_s']:g} --runs 50",
+        }
     return {**ours, "published_way": ways.get("published", {"mru": None})}
 
 

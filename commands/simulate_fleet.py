@@ -24,6 +24,8 @@ def simulate_fleet(
     gap_s: Annotated[float, typer.Option(help="Between two trials on a robot, s")] = 0.0,
     episode_s: Annotated[float, typer.Option(help="One episode of filler work, s; 0 = none")] = 0.0,
     window: Annotated[int, typer.Option(help="Ideas prepared per robot; 0 = by the times, -1 = one by one")] = 0,
+    horizon_s: Annotated[float, typer.Option(help="Measured time, s; 0 = 150 trials")] = 0.0,
+    warm_up_s: Annotated[float, typer.Option(help="Left out before it, s")] = 0.0,
     runs: Annotated[int, typer.Option(help="Simulated fleets per size")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
@@ -48,7 +50,7 @@ def simulate_fleet(
     if window or (think and not preset):
         asked["window"] = window
     times = replace(times, **asked)
-    found = forecast(times, read_sizes(sizes), runs=check_runs(runs))
+    found = forecast(times, read_sizes(sizes), runs=check_runs(runs), horizon_s=horizon_s, warm_up_s=warm_up_s)
     first = next((one.time_to_success_s for one in found if one.stations == 1), None)
     ups = {one.stations: first / one.time_to_success_s for one in found if first and one.time_to_success_s}
     alpha = speed_up_alpha(ups) if len(ups) > 1 else None

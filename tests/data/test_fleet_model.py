@@ -75,7 +75,7 @@ def test_the_command_prints_every_size_and_the_law(capsys: pytest.CaptureFixture
     assert found["alpha"] is not None
     code, out, _ = call(
         capsys, "--think", "lognormal:40:0.5", "--train-s", "10", "--trial-s", "10", "--sizes", "4", "--runs", "2",
-        "--json",
+        "--horizon-s", "3000", "--warm-up-s", "200", "--json",
     )  # fmt: skip
     (row,) = json.loads(out)["fleets"]
     assert row["window"] == 8
