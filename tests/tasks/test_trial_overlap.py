@@ -10,7 +10,8 @@ import pytest
 from data.judge import SearchVerdict
 from nightlab.errors import StationError
 from nightlab.records import CampaignSpec, SeedPool, StationPlace
-from tasks.trial import Trial, TrialStopped
+from tasks.at_robot import TrialStopped
+from tasks.trial import Trial
 from tasks.trial_job import PolicyFiles, TrialJob
 from tasks.trial_sink import MemorySink
 
