@@ -15,6 +15,10 @@ _FORGOTTEN = frozenset({IterationStatus.NO_CHANGE, IterationStatus.STOPPED})
 _FAILED = frozenset({IterationStatus.CRASHED, IterationStatus.REJECTED, IterationStatus.INVALID})
 _NEAR_SCORE = 0.03
 """A loss of mean score up to this is within noise."""
+_CLEARLY_MORE = 0.1
+"""By so much an idea's success rate must be above the incumbent's for it to replace what the incumbent has changed."""
+_HARDLY_RAN = 3
+"""An idea that was overtaken before it had so many episodes says nothing: it may be proposed again."""
 _FORGETTING = 0.25
 """Gain of success rate plus mean score after which an older result counts 1/e."""
 PENDING_FAILURES = 0.5
@@ -61,7 +65,7 @@ class History:
         known = tuple(
             idea if idea.modules else _with_modules(idea, name, incumbent, ideas)
             for idea in ideas
-            if idea.status not in _FORGOTTEN
+            if not _says_nothing(idea)
         )
         history = cls(catalogue, incumbent, known)
         history.seen.add(incumbent.signature(catalogue))
@@ -98,11 +102,18 @@ class History:
         return {slot: (1.0 + gains) / (2.0 + gains + failures) for slot, (gains, failures) in counts.items()}
 
     def overtaken(self, idea: IdeaSummary) -> bool:
-        """Whether the incumbent differs from the idea's parent in what the idea changed, or has the change already."""
+        """Whether the incumbent differs from the idea's parent in what the idea changed, or has the change already.
+
+        Not if the idea succeeded clearly more often than the incumbent does now: then the better one came too late.
+        """
         parent = next((known for known in self.ideas if known.idea == idea.parent), None)
         if parent is None:
             return True
         now = self.incumbent.modules
+        if any(now.get(slot) == module for slot, module in swaps(idea.mutation).items()):
+            return True
+        if idea.n and idea.successes / idea.n >= self.success + _CLEARLY_MORE:
+            return False
         for slot in swaps(idea.mutation):
             if now.get(slot) != parent.modules.get(slot):
                 return True
@@ -116,6 +127,10 @@ class History:
     def others(self, slot: str) -> frozenset[tuple[str, str]]:
         """The incumbent's modules in all slots but one."""
         return frozenset((key, value) for key, value in self.incumbent.modules.items() if key != slot)
+
+
+def _says_nothing(idea: IdeaSummary) -> bool:
+    return idea.status in _FORGOTTEN or (idea.decision is Decision.INCONCLUSIVE and idea.n < _HARDLY_RAN)
 
 
 def _level(idea: IdeaSummary | None) -> float:

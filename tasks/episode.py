@@ -16,8 +16,8 @@ from nightlab.records import Clock, EpisodeEnd, EpisodeKey, ResetReport, Station
 from policies.host import PolicyProcess
 from robots.client import StationClient
 
-FILM_EVERY_STEPS = 2
-"""Control periods between filmed frames: 5 Hz at a control rate of 10 Hz."""
+FILM_Hz = 5.0
+"""Pictures a second of station time. On the MuJoCo bench a picture costs as much as three control periods."""
 
 
 class ResetFailed(ResetError):
@@ -87,7 +87,8 @@ async def run_episode(
         rollout_begin = observation.clock
         try:
             await policy.reset(spec, policy_seed(key, secret))
-            end = await _act(environment, session, policy, observation, buffer, film=film)
+            every = max(1, round(spec.rate_hz / FILM_Hz)) if film else 0
+            end = await _act(environment, session, policy, observation, buffer, film_every=every)
         except PolicyError as error:
             fault, end = str(error), EpisodeEnd.POLICY_FAULT
         except SafetyError as error:
@@ -118,16 +119,16 @@ async def _act(
     observation: Observation,
     buffer: EpisodeBuffer,
     *,
-    film: bool,
+    film_every: int,
 ) -> EpisodeEnd:
-    """The control loop: ask for a chunk, run it action by action, stop at the first end."""
+    """The control loop: ask for a chunk, run it action by action, stop at the first end; film every so many periods."""
     while True:
         chunk = await policy.act(observation.values)
         if chunk is None:
             return EpisodeEnd.DONE
         for action in chunk:
             before = observation
-            wants_film = film and len(buffer) % FILM_EVERY_STEPS == 0
+            wants_film = film_every > 0 and len(buffer) % film_every == 0
             result = await environment.step(session, action, film=wants_film)
             observation = result.observation
             buffer.add(before, action, observation)

@@ -13,7 +13,7 @@ import pytest
 from agents.catalogue import LIBRARY, catalogue_path, load_catalogue
 from agents.families import Families, failure_families
 from agents.history import History, worth
-from agents.moves import weight
+from agents.moves import adopt_moves, weight
 from agents.offline import OfflineResearcher, structural_share
 from agents.recipe import Recipe, read_recipe, write_recipe
 from nightlab.errors import UsageError
@@ -172,6 +172,39 @@ def test_adopts_what_beat_its_parent_once(
     ideas.append(summary("I3", made, parent="I1"))
     context = make_context(*ideas, incumbent="I1", idea="I4", workspace=str(place), seed=1)
     assert OfflineResearcher(seed=2, catalogue=catalogue_file).propose_now(context).inspired_by == ()
+
+
+def test_a_better_rival_in_the_same_slot_that_came_too_late_is_adopted(
+    catalogue_file: Path, make_idea: MakeIdea
+) -> None:
+    catalogue = load_catalogue(catalogue_file)
+
+    def rivals(successes: int) -> list[IdeaSummary]:
+        around, field = {**START, "route": "route_around"}, {**START, "route": "route_field"}
+        return [
+            make_idea("I0", parent=None, modules=START, status="evaluated", decision=None),
+            make_idea("I1", modules=around, mutation={"slot": "route", "module": "route_around"}, decision="keep",
+                      successes=1),
+            make_idea("I2", modules=field, mutation={"slot": "route", "module": "route_field"}, decision="inconclusive",
+                      beats_parent=True, successes=successes),
+        ]  # fmt: skip
+
+    now = Recipe({**START, "route": "route_around"})
+    assert [move.swaps for move in adopt_moves(History.of(catalogue, now, "I1", rivals(4)))] == [
+        {"route": "route_field"}
+    ]
+    assert not list(adopt_moves(History.of(catalogue, now, "I1", rivals(1)))), "it would undo a gain for none"
+
+
+def test_an_idea_that_was_overtaken_before_it_ran_is_open_again(catalogue_file: Path, make_idea: MakeIdea) -> None:
+    catalogue = load_catalogue(catalogue_file)
+    swap = {"slot": "finish", "module": "finish_slow"}
+    for n, expected in ((0, 1.0), (10, 0.0)):
+        ideas = [
+            make_idea("I0", parent=None, modules=START, status="evaluated", decision=None, n=20),
+            make_idea("I1", modules={**START, "finish": "finish_slow"}, mutation=swap, decision="inconclusive", n=n),
+        ]
+        assert weight(History.of(catalogue, Recipe(START), "I0", ideas), "finish", "finish_slow") == expected
 
 
 def test_a_reverted_module_is_open_again_only_beside_other_modules(catalogue_file: Path, make_idea: MakeIdea) -> None:
