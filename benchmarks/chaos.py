@@ -29,6 +29,7 @@ from benchmarks.chaos_lab import ROBOT, ChaosLab, Findings, Motion, Open, audit
 from benchmarks.chaos_table import write
 from data.lab import Lab, default_config
 from nightlab.errors import UsageError
+from nightlab.processes import alive
 from nightlab.records import LabConfig
 
 STAGES = ("literature", "propose", "train", "deploy", "rollout", "verify", "summarize")
@@ -212,14 +213,15 @@ class Chaos:
         self.lab.look()
         shards = self.lab.news["shard", ""]
         begin_s, step = time.monotonic(), "its replacement"
-        replaced = fault in ("disconnect", "fill") or process in ("policy", "trainer", "researcher", "trial")
+        replaced = fault in ("disconnect", "fill")
         while time.monotonic() - begin_s < self.patience_s:
             if not self.lab.running:
                 return ("", time.monotonic() - begin_s) if self.lab.wait(1.0) == 0 else ("the campaign died", 0.0)
             self.lab.look()
             if not replaced:
-                again = self.lab.find(process, at)
-                replaced = again is not None and again != pid
+                again = pid if alive(pid) else None if process in SOMEWHERE else self.lab.find(process, at)
+                replaced = again != pid and (again is not None or process in SOMEWHERE)
+                since_s = time.time()
             elif any(where == station and wall_s > since_s for _, where, wall_s in self.lab.episodes[-50:]):
                 step = "a shard"
                 if process != "recorder" or self.lab.news["shard", ""] > shards:
