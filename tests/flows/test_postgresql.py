@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from commands.down import stop_lab
+from commands.up import start_lab
 from data.lab import Lab
 from nightlab.records import LabConfig, StationConfig
 from tests.flows.conftest import IDEAS, nightlab
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
 def binaries() -> Path | None:
@@ -54,7 +56,7 @@ def database() -> Iterator[str]:
         shutil.rmtree(room, ignore_errors=True)
 
 
-def tables(url: str) -> int:
+def flow_runs(url: str) -> int:
     """Flow runs that the database knows."""
     host = url.rpartition("host=")[2]
     words = ["psql", "-h", host, "-U", "nightlab", "-tA", "-c", "select count(*) from flow_run", "prefect"]
@@ -67,13 +69,18 @@ def test_a_campaign_runs_on_postgresql(database: str, tmp_path: Path) -> None:
         StationConfig(station=f"robot-{number}", speed=10.0, station_seed=3000 + number) for number in (1, 2)
     )
     Lab.create(path, LabConfig(environment="push_t", stations=stations, prefect_database_url=database))
-    done = nightlab(
-        "run", "push_t", "--stations", 2, "--researcher", f"scripted:{IDEAS}", "--budget", "150s", "--held-out", 10,
-        "--lab", path, "--seed", 3, "--json", timeout_s=800.0,
-    )  # fmt: skip
+    start_lab(path, say=lambda _: None, timeout_s=400.0)  # the tables are made now
+    try:
+        done = nightlab(
+            "run", "push_t", "--stations", 2, "--researcher", f"scripted:{IDEAS}", "--budget", "150s", "--held-out", 10,
+            "--lab", path, "--seed", 3, "--json", timeout_s=800.0,
+        )  # fmt: skip
+        runs = flow_runs(database)
+    finally:
+        stop_lab(path, say=lambda _: None)
     report = json.loads(done.stdout.strip().splitlines()[-1])
     assert report["episodes"] >= 20, done.stderr[-3000:]
-    assert tables(database) >= 3, "the flow runs are in PostgreSQL: the campaign's, its stations', their iterations'"
+    assert runs >= 3, "the flow runs are in PostgreSQL: the campaign's, its stations', their iterations'"
     assert not (path / "prefect" / "prefect.db").exists(), "and no SQLite database was made beside it"
     log = (path / "run" / "logs" / "prefect.log").read_text()
     assert "Traceback" not in log, log[-3000:]

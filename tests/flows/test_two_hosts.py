@@ -18,6 +18,8 @@ import pytest
 import yaml
 
 from benchmarks.chaos_lab import PROJECT, RESEARCHER, ChaosLab, audit
+from commands.down import stop_lab
+from commands.up import start_lab
 from data.lab import Lab
 from data.ledger import LedgerReader
 from nightlab.errors import StationError
@@ -125,6 +127,7 @@ def test_the_link_is_cut_in_the_middle_of_a_rollout(hosts: Hosts, station: str, 
         ),
     )  # fmt: skip
     Lab.create(path, LabConfig(environment="push_t", stations=places))
+    start_lab(path, say=lambda _: None, timeout_s=400.0)
     lab = ChaosLab(path, stations=2, speed="10", budget_s=240.0, seed=1)
     run = subprocess.Popen(
         [
@@ -161,6 +164,7 @@ def test_the_link_is_cut_in_the_middle_of_a_rollout(hosts: Hosts, station: str, 
         if run.poll() is None:
             run.terminate()
             run.wait(120)
+        stop_lab(path, say=lambda _: None)
     found = audit(path, durable)
     assert (found.lost, found.twice, found.unfinished) == ([], [], [])
     faults = [event for event in LedgerReader(path / "ledger.db").events(kind="station_fault")]
