@@ -15,6 +15,7 @@ import socket
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ from nightlab.heartbeat import beating
 
 PINS = {"prefect": ("3.8.8", "3.8.8"), "fastapi": ("0.139", "0.151"), "sqlalchemy": ("2.0", "2.1")}
 """First and last-but-not-included version of each package that the server was measured on (prefect: exactly)."""
+
+
+_HOLDS_LOCK: ContextVar[bool] = ContextVar("holds_lock", default=False)
 
 
 def check_versions(installed: dict[str, str] | None = None) -> None:
@@ -49,8 +53,12 @@ def check_versions(installed: dict[str, str] | None = None) -> None:
 
 
 def begin_immediate() -> None:
-    """Let every SQLite transaction of the server take the write lock at its begin."""
-    from prefect.server.database.configurations import AioSqliteConfiguration
+    """Let every SQLite transaction of the server take the write lock at its begin.
+
+    A session that is opened while its own task holds the lock (Prefect does so when a work pool changes its status) reads
+    beside it, as in stock Prefect: asking for the lock a second time would wait 60 s for itself.
+    """
+    from prefect.server.database.configurations import SQLITE_BEGIN_MODE, AioSqliteConfiguration
 
     original: Any = AioSqliteConfiguration.begin_transaction
     if getattr(original, "immediate", False):
@@ -58,9 +66,21 @@ def begin_immediate() -> None:
 
     @asynccontextmanager
     async def begin_transaction(self: Any, session: Any, with_for_update: bool = False) -> AsyncGenerator[Any, None]:
-        del with_for_update
-        async with original(self, session, with_for_update=True) as transaction:
-            yield transaction
+        if _HOLDS_LOCK.get():
+            async with original(self, session, with_for_update=with_for_update) as transaction:
+                yield transaction
+            return
+        held = _HOLDS_LOCK.set(True)
+        try:
+            async with original(self, session, with_for_update=True) as transaction:
+                await session.connection()  # begins now, with the lock
+                mode = SQLITE_BEGIN_MODE.set("DEFERRED")
+                try:
+                    yield transaction
+                finally:
+                    SQLITE_BEGIN_MODE.reset(mode)
+        finally:
+            _HOLDS_LOCK.reset(held)
 
     begin_transaction.immediate = True  # type: ignore[attr-defined]
     AioSqliteConfiguration.begin_transaction = begin_transaction  # type: ignore[method-assign]
