@@ -48,7 +48,7 @@ async def run(
     heartbeat_file: Path | None = None,
     hearts: Path | None = None,
     resume: bool = False,
-    api_timeout_s: float = 60.0,
+    api_timeout_s: float = 170.0,
     lab: Lab | None = None,
 ) -> None:
     """Serve the pools of `robots` and `campaign` until SIGTERM or SIGINT.
