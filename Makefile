@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3; do $$p -c 'import sys;
 BIN := .venv/bin
 READY := .venv/.nightlab-ready
 
-.PHONY: demo test test-slow lint format lock proto system clean
+.PHONY: demo test test-slow chaos lint format lock proto system clean
 
 demo: $(READY)  ## Two simulated stations take Push-T from failing to solved; ends with a report
 	$(BIN)/nightlab run push_t --stations 2 --researcher offline --profile nominal --speed 16 --budget 12m --lab lab
@@ -19,6 +19,9 @@ test: $(READY)  ## Everything that must hold, in under 10 minutes on 2 cores
 
 test-slow: $(READY)  ## What takes longer: whole campaigns, kill -9 of every process
 	$(BIN)/python -m pytest -q -m slow tests
+
+chaos: $(READY)  ## Every cell of the chaos table, n = 3 for SIGKILL; root for full disks. Goes on where it was stopped
+	$(BIN)/python -m benchmarks.chaos --out chaos.jsonl --docs docs/chaos.md
 
 lint: $(READY)  ## Style, types and the one-way imports between rooms
 	$(BIN)/ruff check .
