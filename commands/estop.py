@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from data.lab import Lab
     from nightlab.records import StationPlace
 
-CALL_S = 2.0
-"""How long a station may take to answer, wall seconds."""
+CALL_S = 5.0
+"""How long a station may take to confirm that it stopped, wall seconds; all are called at the same time."""
+CLEAR_S = 20.0
+"""The same for clearing, which nobody has to hurry."""
 
 
 def estop(
@@ -89,7 +91,7 @@ async def stop_stations(
         keys: the operator's folder, for stations that need keys.
 
     Returns:
-        Why, by station, for those that did not confirm within `CALL_S`.
+        Why, by station, for those that did not confirm in time.
     """
     from robots.client import StationClient, estop_now
 
@@ -98,17 +100,17 @@ async def stop_stations(
     async def stop(place: StationPlace) -> None:
         begin_s = time.monotonic()
         try:
-            async with asyncio.timeout(CALL_S):
+            async with asyncio.timeout(CLEAR_S if clear else CALL_S):
                 if not clear:
                     await estop_now(place.address, reason, keys=place.keys, timeout_s=CALL_S)
                 else:
-                    client = await StationClient.connect(place.address, keys=keys or place.keys, timeout_s=CALL_S)
+                    client = await StationClient.connect(place.address, keys=keys or place.keys, timeout_s=CLEAR_S)
                     try:
                         await client.clear_estop("" if place.keys else token)
                     finally:
                         await client.close()
         except (NightlabError, TimeoutError, OSError) as error:
-            failed[place.station] = str(error) or f"no answer within {CALL_S:g} s"
+            failed[place.station] = str(error) or f"no answer within {CLEAR_S if clear else CALL_S:g} s"
             return
         if callable(say):
             done = "may move again" if clear else "stopped"
@@ -128,7 +130,7 @@ def note(lab: Lab, places: list[StationPlace], reason: str, *, clear: bool) -> N
     try:
         parked = parked_stations(lab)
         campaign = running_campaign(LedgerReader(lab.ledger_path).events()) if lab.ledger_path.exists() else ""
-        with SyncKeeperClient(lab.keeper_socket, retry_s=1.0) as keeper:
+        with SyncKeeperClient(lab.keeper_socket, retry_s=5.0) as keeper:
             for place in places:
                 was = parked.get(place.station, ("", ""))[1]
                 if clear and REASON.strip() in was:
@@ -144,7 +146,7 @@ async def latched_s(place: StationPlace) -> float:
     """Wall clock at which the station latched its e-stop; it names the events."""
     from robots.client import StationClient
 
-    client = await StationClient.connect(place.address, keys=place.keys, timeout_s=CALL_S)
+    client = await StationClient.connect(place.address, keys=place.keys, timeout_s=CLEAR_S)
     try:
         return (await client.stats()).estop_s or time.time()
     finally:
