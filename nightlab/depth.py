@@ -49,4 +49,6 @@ def _steps(depth_m: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 
 def _metres(steps: NDArray[np.uint16]) -> NDArray[np.float32]:
-    return (steps.astype(np.float32) * np.float32(STEP_m)).astype(np.float32)
+    depth_m = steps.astype(np.float32)
+    depth_m *= np.float32(STEP_m)
+    return depth_m

@@ -44,6 +44,9 @@ MIN_MARKERS, MAX_PLATE_MISFIT_m = 3, 0.0015
 """Markers of the plate that must be seen, and how far off they may lie, for a camera to know where the holes are."""
 MAX_HEAD_MISFIT_m = 0.012
 """Root mean square distance of the measured head from a cube, per ray; depth noise of the `hard` profile is 5 mm."""
+FREE_m = 0.012
+"""A camera that measures this far behind the place where the head of an inserted pin would be sees that none is there. From
+above the plate lies 26 mm behind it, a head ends before it."""
 MAX_SPREAD_m = 0.003
 """Largest difference of the depth between frames of one camera; beyond it the pin moves."""
 BLACK_LEVEL = 10.0
@@ -94,6 +97,7 @@ FAILURE_REASONS = (
     "wrong_hole",  # in another hole
     "dropped",  # the pin lies
     "not_held",  # the pin moved while it was watched
+    "gone",  # the target hole is seen to be empty, and the pin is not seen
     "hidden",  # a camera cannot see the pin's head
 )
 """What `Verdict.reason` says of a FAILURE: the keys of the failure histogram."""

@@ -1,9 +1,9 @@
 """The frozen judge of pin insertion: two RGB-D cameras, each with its own opinion, and the wrists' force log.
 
 Success needs all of: both cameras see the pin in the target hole, upright and at least 15 mm deep, at rest; no force of
-40 N at a wrist over the whole episode. A camera inside its guard band or blind is UNSURE; unless another one says
-FAILURE, the environment then takes more frames, and what is still unseen is no success. Only a fault of the station
-leaves an episode UNSCORED.
+40 N at a wrist over the whole episode. A camera that sees the target hole empty says FAILURE, whether it sees the pin or
+not; one inside its guard band or blind is UNSURE. Unless another one says FAILURE, the environment then takes more frames,
+and what is still unseen is no success. Only a fault of the station leaves an episode UNSCORED.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from environments.fusion import Opinion, at_least, at_most, fuse
 from environments.pin_insertion import spec
 from environments.pin_insertion.opinion import BAND, CameraView, view
 from environments.pin_insertion.sense import insertion
+from environments.pin_insertion.vision import Sight, look
 from nightlab.contracts import EpisodeEvidence, Frame
 from nightlab.pin_box import IMAGE_PX
 from nightlab.records import Outcome, Predicate, Verdict
@@ -25,6 +26,8 @@ from nightlab.records import Outcome, Predicate, Verdict
 FORCE = "peak_force_N"
 """Key of the measure that the environment takes from the station's log."""
 Views = tuple[CameraView, ...]
+Seen = dict[str, list[Sight]]
+"""Camera → what was seen in its frames, in order."""
 
 
 class PinInsertionVerifier:
@@ -74,7 +77,7 @@ def is_unsure(evidence: EpisodeEvidence) -> bool:
     """Whether a first look needs more frames; False for a fault of the station, which they cannot mend."""
     if station_fault(evidence) is not None:
         return False
-    return fuse(one.opinion(last=False) for one in _views(evidence, spec.HELD_FRAMES)) is Opinion.UNSURE
+    return fuse(one.opinion(last=False) for one in _views(evidence, spec.HELD_FRAMES, {})) is Opinion.UNSURE
 
 
 def judge(evidence: EpisodeEvidence) -> tuple[Views, dict[str, Opinion], int]:
@@ -82,20 +85,24 @@ def judge(evidence: EpisodeEvidence) -> tuple[Views, dict[str, Opinion], int]:
 
     Where there are no more frames, a camera inside its guard band goes by the threshold and is still called UNSURE.
     """
-    views = _views(evidence, spec.HELD_FRAMES)
+    seen: Seen = {}
+    views = _views(evidence, spec.HELD_FRAMES, seen)
     said = {one.camera: one.opinion(last=False) for one in views}
     usual = spec.HELD_FRAMES * len(spec.CAMERAS)
     extra = len(evidence.frames) - usual if fuse(said.values()) is Opinion.UNSURE else 0
     if extra:
-        views = _views(evidence, None)
+        views = _views(evidence, None, seen)
         said = {one.camera: one.opinion(last=True) for one in views}
     return views, said, extra
 
 
-def _views(evidence: EpisodeEvidence, most: int | None) -> Views:
-    """What each camera sees in its first `most` frames."""
+def _views(evidence: EpisodeEvidence, most: int | None, seen: Seen) -> Views:
+    """What each camera sees in its first `most` frames. Frames that `seen` has are not looked at again."""
     target = target_hole(evidence)
-    return tuple(view(camera, _of(evidence.frames, camera)[:most], target) for camera in spec.CAMERAS)
+    for camera in spec.CAMERAS:
+        known = seen.setdefault(camera, [])
+        known += [look(frame, target) for frame in _of(evidence.frames, camera)[len(known) : most]]
+    return tuple(view(camera, seen[camera], target) for camera in spec.CAMERAS)
 
 
 def target_hole(evidence: EpisodeEvidence) -> int:
@@ -143,12 +150,17 @@ def _advancing(frames: Sequence[Frame]) -> int:
 
 
 def _predicates(evidence: EpisodeEvidence, views: Views, least_m: float) -> tuple[Predicate, ...]:
-    """The conditions of success, camera by camera. A blind camera fails `seen_by` only: it measured nothing."""
+    """The conditions of success, camera by camera.
+
+    A camera that does not see the pin fails `seen_by`, and `filled` if it sees that the target hole is empty.
+    """
     out: list[Predicate] = []
     for one in views:
         seen = one.depth_m is not None
         out.append(at_least(f"seen_by_{one.camera}", float(seen), 1.0))
         if one.depth_m is None:
+            if one.empty:
+                out.append(at_most(f"filled_{one.camera}", one.behind_m, spec.FREE_m, "m"))
             continue
         out.append(at_most(f"beside_hole_{one.camera}", one.lateral_m, spec.LATERAL_TOLERANCE_m, "m"))
         out.append(at_most(f"tilt_{one.camera}", one.tilt_rad, spec.UPRIGHT_rad, "rad"))
@@ -175,7 +187,7 @@ def _failure(evidence: EpisodeEvidence, views: Views, failed: set[str]) -> str:
     if evidence.measures[FORCE] >= spec.MAX_FORCE_N and (best is None or not best.stands):
         return "crashed"
     if best is None or best.depth_m is None:
-        return "hidden"
+        return "gone" if any(one.empty for one in views) else "hidden"
     if any(name.startswith("moving_") for name in failed):
         return "not_held"
     if best.depth_m > spec.DEEPEST_m or best.tilt_rad > spec.UPRIGHT_rad:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from environments.pin_insertion.cube import MIN_HEAD_PX, Cube, fit_cube, fit_top
 from environments.pin_insertion.patches import Shot, find_blob, shot_of
 from environments.pin_insertion.plate import Plate, find_plate
+from environments.pin_insertion.vacancy import behind_m
 from nightlab import pin_box as box
 from nightlab.contracts import Frame
 
@@ -60,17 +61,19 @@ class Sight:
 
     plate: Plate | None
     head: Head | None
+    behind_m: float | None = None
+    """How far behind the place of a head in the hole that was asked about the camera measures (`vacancy.behind_m`)."""
 
 
-def look(frame: Frame) -> Sight:
-    """Find plate and head in a frame with depth of one of `pin_box.CAMERAS`."""
+def look(frame: Frame, hole: int | None = None) -> Sight:
+    """Find plate and head in a frame with depth of one of `pin_box.CAMERAS`, and whether a hole's place is empty."""
     if frame.depth_m is None or frame.camera not in box.CAMERAS:
         return Sight(None, None)
     shot = shot_of(frame.camera, frame.rgb, frame.depth_m)
     plate = find_plate(shot)
     if plate is None:
         return Sight(None, None)
-    return Sight(plate, find_head(shot, plate))
+    return Sight(plate, find_head(shot, plate), None if hole is None else behind_m(shot, plate, hole))
 
 
 def find_head(shot: Shot, plate: Plate) -> Head | None:

@@ -16,7 +16,7 @@ from environments.pin_insertion import exam as pin
 from environments.pin_insertion import spec
 from environments.pin_insertion.opinion import BAND
 from environments.pin_insertion.verify import FORCE, PinInsertionVerifier, is_unsure, judge
-from environments.pin_insertion.vision import look
+from environments.pin_insertion.vision import Sight, look
 from nightlab.contracts import EpisodeEvidence, Frame
 from nightlab.records import Outcome, Verdict
 from robots.profiles import load_profile
@@ -121,6 +121,85 @@ def test_success_needs_both_cameras(camera: str) -> None:
     assert (verdict.outcome, verdict.reason, verdict.cameras[camera]) == (Outcome.FAILURE, "hidden", "unsure")
     (failed,) = [predicate for predicate in verdict.predicates if not predicate.passed]
     assert (failed.name, failed.value) == (f"seen_by_{camera}", 0.0)
+
+
+AWAY = LYING | {"lies_x_m": 0.35, "lies_z_m": 0.008}
+"""The pin lies where neither camera looks."""
+
+
+@pytest.mark.parametrize("profile", ["nominal", "hard"])
+def test_an_empty_hole_is_a_sure_failure_though_no_camera_sees_the_pin(profile: str) -> None:
+    gone = case(AWAY, profile).evidence
+    assert not is_unsure(gone)
+    assert len(gone.frames) == 2 * spec.HELD_FRAMES, "no second look"
+    verdict = verify(gone)
+    assert (verdict.outcome, verdict.reason, verdict.extra_frames) == (Outcome.FAILURE, "gone", 0)
+    assert verdict.reason in spec.FAILURE_REASONS
+    assert verdict.cameras == {"top": "failure", "side": "failure"}
+    failed = {predicate.name: predicate for predicate in verdict.predicates if not predicate.passed}
+    assert set(failed) == {"seen_by_top", "seen_by_side", "filled_top", "filled_side"}
+    value_m = failed["filled_top"].value
+    assert value_m is not None
+    assert 0.022 < value_m < 0.040, "from above the plate lies behind the place, at nominal 28 mm"
+    assert (failed["filled_top"].high, failed["filled_top"].unit) == (spec.FREE_m, "m")
+
+
+@pytest.mark.parametrize("camera", spec.CAMERAS)
+def test_one_camera_that_sees_the_hole_empty_is_enough(camera: str) -> None:
+    """The other one's pictures hold a pin that stands there: never a success."""
+    gone, there = case(AWAY).evidence, blinded(case(STANDING, hole=0.0, in_hole=0.0, bottom_m=0.025).evidence, camera)
+    first = 2 * spec.HELD_FRAMES
+    pairs = zip(gone.frames, there.frames[:first], strict=True)
+    frames = [one if one.camera == camera else replace(two, seq=one.seq) for one, two in pairs]
+    verdict = verify(replace(gone, frames=frames))
+    assert verdict.outcome is Outcome.FAILURE
+    assert verdict.cameras[camera] == "failure"
+    assert {f"seen_by_{camera}", f"filled_{camera}"} <= {one.name for one in verdict.predicates if not one.passed}
+
+
+@pytest.mark.parametrize("bottom_m", [0.0151, 0.025])
+def test_a_hidden_pin_in_the_hole_is_never_taken_for_an_empty_hole(bottom_m: float) -> None:
+    """Painted grey, with its depth as it is, or with no depth at all: the camera stays blind."""
+    seen = case(STANDING, bottom_m=bottom_m).evidence
+    for camera in spec.CAMERAS:
+        views, _, _ = judge(blinded(seen, camera))
+        hidden = next(one for one in views if one.camera == camera)
+        assert hidden.depth_m is None
+        assert hidden.behind_m is not None
+        assert hidden.behind_m < 0
+        frame = next(frame for frame in seen.frames if frame.camera == camera)
+        assert frame.depth_m is not None
+        head = frame.rgb.astype(int)
+        orange = (head[..., 0] > 1.5 * head[..., 2]) & (head[..., 1] < 0.75 * head[..., 0])
+        rows, columns = np.nonzero(orange)
+        unmeasured = frame.depth_m.copy()
+        unmeasured[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = 0
+        assert look(replace(frame, depth_m=unmeasured), 2).behind_m is None
+
+
+def test_whether_a_place_is_empty_is_told_hole_by_hole() -> None:
+    for frame in case(STANDING, bottom_m=0.018).evidence.frames[:2]:
+        behind = [look(frame, hole).behind_m for hole in range(spec.HOLES)]
+        assert behind[2] is not None
+        assert behind[2] < 0
+        assert look(frame).behind_m is None
+        others = [one for hole, one in enumerate(behind) if hole != 2 and one is not None and one > spec.FREE_m]
+        assert len(others) >= 2, behind
+
+
+def test_each_frame_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from environments.pin_insertion import verify as judging
+
+    asked: list[int] = []
+
+    def counted(frame: Frame, hole: int | None = None) -> Sight:
+        asked.append(id(frame))
+        return look(frame, hole)
+
+    known = case(STANDING, bottom_m=0.015)
+    monkeypatch.setattr(judging, "look", counted)
+    assert verify(known.evidence).extra_frames == 6
+    assert len(asked) == len(set(asked)) == len(known.evidence.frames) == 12
 
 
 def test_a_camera_that_was_blind_at_first_is_settled_by_more_frames() -> None:
