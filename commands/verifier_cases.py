@@ -73,6 +73,7 @@ async def terminal(env: str, n: int, profile: str, seed: int) -> tuple[KeptCases
         while not (await asyncio.wait([told], timeout=POLL_S))[0]:
             progress.at(len(kept))
         out, errors = told.result()
+        progress.at(len(kept))
     finally:
         await stop_async(process)
     if process.returncode:

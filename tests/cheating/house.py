@@ -26,7 +26,7 @@ from nightlab.sandbox import Level
 from nightlab.testing.policy import write_policy
 from policies.host import PolicyProcess
 from robots import serve as station_process
-from robots.server import StationServer
+from robots.station import Station
 
 PROJECT = Path(__file__).resolve().parents[2]
 SPEC = StationSpec(
@@ -85,13 +85,14 @@ class House:
         return lab
 
     @cached_property
-    def station(self) -> StationServer:
+    def station(self) -> Station:
         """A real station server with an admin socket, on threads of this process."""
         arguments = [
             "--station", "robot-1", "--profile", "nominal", "--speed", "max", "--admin-socket",
             str(self.folder / "a.sock"),
         ]  # fmt: skip
-        server = station_process.start(station_process.parse(arguments))
+        parsed = station_process.parse(arguments)
+        server = station_process.start(parsed, station_process.configured(parsed))
         self._exits.callback(server.stop, 0.1)
         return server
 

@@ -196,7 +196,7 @@ async def reset_until_an_easy_start_comes(house: House, defended: bool) -> Tried
         raise RuntimeError("too hard")
 
     class Lenient(TableTrial):
-        async def _finish(self, raw: Any, files: PolicyFiles) -> None:
+        async def _finish(self, raw: Any, files: PolicyFiles, before: Any) -> None:
             await self._station_fault(raw.key, raw.fault)
 
         async def _station_fault(self, key: Any, reason: str) -> None:

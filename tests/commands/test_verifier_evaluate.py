@@ -46,7 +46,7 @@ def test_the_command_measures_through_the_verifiers_own_process_and_keeps_its_ca
     assert 0 < figures["latency_p50_s"] <= figures["latency_p95_s"]
     assert 0 < figures["cpu_s_per_frame"] < 0.03
     assert figures["agreement_wilson"][0] < figures["agreement_wilson"][1]
-    for line in ("push_t: states 8/8", "push_t: episodes 0/2", "push_t: verdicts 10/10"):
+    for line in ("push_t: states 8/8", "push_t: episodes 2/2", "push_t: verdicts 10/10"):
         assert line in done.stderr
     cases = sorted((tmp_path / "operator" / "exams" / "push_t").glob("*/*.case"))
     assert len(cases) == 10

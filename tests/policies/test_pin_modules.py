@@ -187,9 +187,9 @@ def test_the_pipeline_finds_a_hole_beside_its_estimate_and_says_done() -> None:
     assert bench.depth_m > 0.015
 
 
-def test_without_a_search_it_stays_beside_the_hole() -> None:
+def test_without_a_search_it_stays_beside_the_hole_until_it_gives_up() -> None:
     bench = ScriptedBench(hole_off_m=0.001)
-    assert not play(good(search=search_none), bench)
+    assert play(good(search=search_none), bench), "it does not stand there for all 400 periods"
     assert bench.depth_m < 0.001
 
 
