@@ -13,7 +13,7 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed
@@ -41,12 +41,15 @@ async def drain(*, grace_s: float = 20.0) -> int:
     """
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + grace_s
+    cancelled: set[UUID] = set()
     async with get_client() as client:
         while True:
             runs = await runs_in(client, (*STARTED, StateType.SCHEDULED))
             live = [run for run in runs if run.state_type in STARTED]
             waiting = [run for run in runs if run.state_type == StateType.SCHEDULED and not run.auto_scheduled]
+            cancelled |= {run.id for run in live}
             if not live and not waiting:
+                await _not_crashed(client, cancelled)
                 return 0
             if loop.time() > deadline_s:
                 return len(live)
@@ -98,11 +101,13 @@ async def see_cancelled(*, every_s: float = 5.0) -> None:
         every_s: Time between two looks, wall seconds.
     """
     looks: dict[UUID, int] = {}
+    signalled: set[UUID] = set()
     async with get_client() as client:
         while True:
             await asyncio.sleep(every_s)
             try:
                 runs = await runs_in(client, [StateType.CANCELLING])
+                signalled -= await _not_crashed(client, signalled)
                 looks = {run.id: looks.get(run.id, 0) + 1 for run in runs}
                 for run in runs:
                     look = looks[run.id]
@@ -110,6 +115,7 @@ async def see_cancelled(*, every_s: float = 5.0) -> None:
                         await _set(client, run, Cancelled(message="cancelled; its process has ended"))
                     elif number := SIGNALS.get(look):
                         log.warning("flow run %s is still being cancelled: %s", run.name, number.name)
+                        signalled.add(run.id)
                         with contextlib.suppress(ProcessLookupError):
                             os.kill(int(run.infrastructure_pid or ""), number)
             except (httpx.HTTPError, PrefectException) as error:
@@ -123,6 +129,17 @@ async def runs_in(client: PrefectClient, states: Iterable[StateType]) -> list[Fl
     while page := await client.read_flow_runs(flow_run_filter=wanted, limit=200, offset=len(found)):
         found += page
     return found
+
+
+async def _not_crashed(client: PrefectClient, runs: set[UUID]) -> set[UUID]:
+    """Runs that were being cancelled and have ended: a worker that missed the cancellation calls that a crash."""
+    if not runs:
+        return set()
+    wanted = FlowRunFilter(id=FlowRunFilterId(any_=sorted(runs)))
+    ended = [run for run in await client.read_flow_runs(flow_run_filter=wanted) if run.state and run.state.is_final()]
+    crashed = [run for run in ended if run.state_type == StateType.CRASHED]
+    await asyncio.gather(*(_set(client, run, Cancelled(message="cancelled; its process has ended")) for run in crashed))
+    return {run.id for run in ended}
 
 
 async def _set(client: PrefectClient, run: FlowRun, state: State) -> None:
