@@ -25,7 +25,7 @@ from agents.literature import Literature
 from agents.offline import OfflineResearcher
 from agents.recipe import read_recipe
 from benchmarks.pin_insertion_memory import Memory
-from data.campaign_state import IdeaState
+from data.idea_state import IdeaState
 from data.synthetic import Costs, SyntheticCampaign
 from nightlab import cards
 from nightlab.records import CampaignSpec, EventKind, Outcome, Proposal, ProposalContext, ProposalStatus, Work

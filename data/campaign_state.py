@@ -28,8 +28,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from data.held_out import HeldOutDraw
+from data.idea_state import IdeaState
 from data.pairs import Result
 from data.statistics import rate
+from data.work_state import WorkState, elsewhere, work_key
 from nightlab.records import (
     CampaignSpec,
     Decision,
@@ -51,45 +53,6 @@ REFRESH_RATE = 0.3
 """A KEEP of an idea that succeeds this often makes the next trials use fresh search seeds."""
 DECIDING = (SeedPool.SEARCH, SeedPool.CONFIRM)
 """Pools whose results researchers and decisions may see."""
-
-
-@dataclass(slots=True)
-class IdeaState:
-    """One idea and what became of it."""
-
-    idea: str
-    parent: str | None = None
-    commit: str = ""
-    station: str = ""
-    proposal: Proposal | None = None
-    status: IterationStatus = IterationStatus.RUNNING
-    detail: str = ""
-    judgement: Judgement | None = None
-    judged_s: float = 0.0
-
-    @property
-    def decision(self) -> Decision | None:
-        return self.judgement.decision if self.judgement else None
-
-
-@dataclass(slots=True)
-class WorkState:
-    """One claimed piece of work."""
-
-    work: Work
-    claimed_s: float
-    stage: str = ""
-    claims: int = 1
-    ready_s: float = 0.0
-    """Wall time at which it was ready for a robot (its rollout stage began); 0: not yet."""
-    place: str = ""
-    """The station whose robot it was given; empty: not yet."""
-    busy_s: float = 0.0
-    """Wall seconds of its episodes, resets included."""
-    orphaned: bool = False
-    """Its station's flow died and has started again, or the station is parked: it waits to be claimed once more."""
-    ended: bool = False
-    status: IterationStatus = IterationStatus.RUNNING
 
 
 @dataclass(slots=True)
@@ -169,7 +132,7 @@ class CampaignState:
                 self.parked[event.station] = str(event.data.get("reason", ""))
                 for work in self.running:
                     theirs = event.station in (work.work.station, work.place)
-                    work.orphaned = work.orphaned or (theirs and not _elsewhere(work, event.station))
+                    work.orphaned = work.orphaned or (theirs and not elsewhere(work, event.station))
             case "station_unparked":
                 self.parked.pop(event.station, None)
             case "stage_started":
@@ -424,13 +387,3 @@ class CampaignState:
             failures=self.failure_histogram(idea.idea),
             researcher=proposal.researcher,
         )
-
-
-def _elsewhere(work: WorkState, parked: str) -> bool:
-    """An idea of the parked station whose trial may run, or runs, on another robot."""
-    return work.work.kind is WorkKind.SEARCH and work.place != parked
-
-
-def work_key(iteration: str, station: str) -> str:
-    """Names a claim: an iteration at a station."""
-    return f"{iteration}@{station}"

@@ -7,12 +7,13 @@ import time
 from collections import Counter
 from typing import Any
 
-from data.campaign_state import CampaignState, WorkState
+from data.campaign_state import CampaignState
 from data.dispatch import BOUND, FILLER, IDEA
 from data.lab import Lab
 from data.ledger import SqliteLedger
 from data.schedule import TrialPlan, judge_trial, next_work, stop_trial, trial_plan
 from data.seeds import SeedSource, campaign_key, load_key
+from data.work_state import WorkState
 from nightlab.errors import UsageError
 from nightlab.processes import ProcessId
 from nightlab.records import (

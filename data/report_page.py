@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from data import plots, tree
 from data.attribution import allowed, attribution
-from data.campaign_state import CampaignState, IdeaState
+from data.campaign_state import CampaignState
+from data.idea_state import IdeaState
 from data.metrics import measure
 from data.pairs import Result
 from data.pictures import Failure, best_film, failures, reset_pictures

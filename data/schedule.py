@@ -19,12 +19,13 @@ import math
 import re
 from collections.abc import Iterable
 
-from data.campaign_state import CampaignState, WorkState
+from data.campaign_state import CampaignState
 from data.held_out import HeldOutDraw
 from data.pacing import DEFAULTS, ScheduleSettings, chance, final_due, final_n
 from data.statistics import pass_probability
 from data.trial_plan import MOST_SEARCH_N, Draw, TrialPlan, judge_trial, search_block, search_pairs, trial_plan
 from data.window import enough, ready, trial_s
+from data.work_state import WorkState
 from nightlab.records import Outcome, SeedPool, Work, WorkKind
 
 __all__ = [

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 
-from data.campaign_state import CampaignState, WorkState
+from data.campaign_state import CampaignState
 from data.judge import MIN_PAIRS
+from data.work_state import WorkState
 from nightlab.records import WorkKind
 
 MOST = 32

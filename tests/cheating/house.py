@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from data.keeper import Keeper
-from data.keeper import serve as serve_keeper
+from data.keeper_socket import serve as serve_keeper
 from data.lab import Lab
 from data.seeds import load_key
 from data.testing import scripted_lab
@@ -56,7 +56,7 @@ class House:
         self._numbers = itertools.count()
         self._exits = contextlib.ExitStack()
         self.template: Path | None = None
-        """A lab in the middle of a campaign (see in_harness.py)."""
+        """A lab in the middle of a campaign (see in_lab.py)."""
 
     def fresh(self) -> Path:
         """A new empty folder."""

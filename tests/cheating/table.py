@@ -15,10 +15,18 @@ if "tests" not in sys.modules or __name__ == "__main__":  # some installed packa
     sys.modules["tests"] = package
     sys.path.insert(0, str(ROOT))
 
-from tests.cheating import by_policy, by_researcher, by_training, in_episode, in_harness  # noqa: E402
+from tests.cheating import (  # noqa: E402
+    by_policy,
+    by_policy_process,
+    by_researcher,
+    by_training,
+    in_episode,
+    in_frozen_code,
+    in_lab,
+)
 from tests.cheating.attack import ATTACKS  # noqa: E402
 
-GROUPS = (by_policy, by_training, by_researcher, in_episode, in_harness)
+GROUPS = (by_policy, by_policy_process, by_training, by_researcher, in_episode, in_frozen_code, in_lab)
 
 
 def table() -> str:

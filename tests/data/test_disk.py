@@ -9,8 +9,9 @@ import pytest
 from data import disk
 from data.disk import is_full, refusal, short, short_at
 from data.episodes import pack
-from data.keeper import Keeper, answer
+from data.keeper import Keeper
 from data.keeper_client import KeeperClient, _result
+from data.keeper_socket import answer
 from data.lab import Lab
 from data.testing import scripted_arrays, scripted_record
 from nightlab.errors import DiskFullError, LabError, PolicyError
