@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from nightlab.errors import StationError
 from robots.drivers.frame_reader import FrameReader, Picture
+from tests.robots.waiting import until
 
 
 class Device:
@@ -27,13 +27,6 @@ class Device:
     def reset(self) -> None:
         self.resets += 1
         self.left = self.after_reset
-
-
-def until(what: Callable[[], bool], within_s: float = 10.0) -> bool:
-    give_up = time.monotonic() + within_s
-    while not what() and time.monotonic() < give_up:
-        time.sleep(0.01)
-    return what()
 
 
 def stale(reader: FrameReader) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +137,6 @@ def test_what_is_absent_or_wrong_is_one_line_with_the_fix(plugin: tuple[str, ...
     refused(r"scripted_arm cannot be connected: no answer", StationError, (*plugin, "--robot.broken=true"))
 
 
-@pytest.mark.skipif(find_spec("scservo_sdk") is None, reason="needs: pip install 'lerobot[feetech]'")
 def test_lerobots_own_so101_by_its_type(tmp_path: Path) -> None:
     from tests.robots.test_so101 import BODY, GRIPPER, calibration, emulated
 

@@ -21,6 +21,7 @@ from robots.drivers.echo import EchoDriver
 from robots.estop_hook import EVENT
 from robots.keys import make_keys
 from robots.station import LATCH, SOCKET, Station
+from tests.robots.waiting import until
 
 ROOT = Path(__file__).parents[2]
 JOINTS = {
@@ -56,13 +57,6 @@ def with_client(address: str, check: Callable[[StationClient], Awaitable[None]],
 
 def at(value: float) -> dict[str, np.ndarray]:
     return {"target": np.full(6, value)}
-
-
-def until(true: Callable[[], object], what: str, patience_s: float = 10.0) -> None:
-    give_up = time.monotonic() + patience_s
-    while not true():
-        assert time.monotonic() < give_up, what
-        time.sleep(0.01)
 
 
 def test_a_soft_limit_refuses_the_whole_chunk(tmp_path: Path) -> None:
@@ -211,17 +205,17 @@ def test_the_estop_socket_stops_at_once_and_a_silent_hook_stops_too(tmp_path: Pa
         holder.write(EVENT.pack(0, 0, 1, 30, 1))
         assert not estopped(), "another key stops nothing"
         holder.write(EVENT.pack(0, 0, 1, 57, 1))
-        until(estopped, "the key was not heard")
+        assert until(estopped), "the key was not heard"
         assert estopped() == "e-stop key 57"
         assert not driver.powered
         station.cell.controller.clear()
         hook.kill()
-        until(estopped, "a hook that died must stop the robot")
+        assert until(estopped), "a hook that died must stop the robot"
         assert "hook 'keyboard' is not heard" in estopped()
         station.cell.controller.clear()
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.sendto(b"stop by hand", str(tmp_path / "state" / SOCKET))
-        until(lambda: estopped() == "by hand", "any process of this user may stop it")
+        assert until(lambda: estopped() == "by hand"), "any process of this user may stop it"
     holder.close()
 
 

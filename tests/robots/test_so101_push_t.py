@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -156,9 +155,6 @@ def test_the_sheet_to_print(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert setup(["picture", str(tmp_path / "none.yaml")]) == 2
 
 
-needs_bus = pytest.mark.skipif(find_spec("scservo_sdk") is None, reason="needs: pip install 'lerobot[feetech]'")
-
-
 @contextmanager
 def whole_cell(folder: Path) -> Iterator[tuple[So101PushT, push_t_fake.FakeTable]]:
     """The example's station.yaml, with an emulated bus for its port and an emulated table before its camera."""
@@ -202,7 +198,6 @@ def fake_camera(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CAMERAS, "fake_table", "tests.robots.push_t_fake:open_camera")
 
 
-@needs_bus
 class TestSo101PushT(StationContract):
     """The consumer edition behind a station server keeps the contract."""
 
@@ -219,7 +214,6 @@ class TestSo101PushT(StationContract):
             yield client
 
 
-@needs_bus
 def test_it_rests_until_it_is_told_to_go_and_comes_from_above(tmp_path: Path, fake_camera: None) -> None:
     with whole_cell(tmp_path) as (driver, fake):
         before = fake.joints()
@@ -244,7 +238,6 @@ def test_it_rests_until_it_is_told_to_go_and_comes_from_above(tmp_path: Path, fa
         np.testing.assert_allclose(fake.joints(), still, atol=0.003, err_msg="cleared, it stays")
 
 
-@needs_bus
 @pytest.mark.slow
 def test_an_episode_of_push_t_on_the_arm(tmp_path: Path, fake_camera: None) -> None:
     """Reset, pushing and verdict by the environment as it is, on an arm and a camera."""

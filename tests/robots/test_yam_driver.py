@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from robots.drivers import yam
 from robots.drivers.lerobot_arm import LeRobotArm
 from robots.server import StationServer
 from tests.robots import yam_fake
+from tests.robots.waiting import until
 
 BOTH = {"left": {"port": "can0"}, "right": {"port": "can1"}}
 
@@ -72,7 +72,6 @@ class TestYam(YamContract):
     def _plugin(self, plugin: None) -> None: ...
 
 
-@pytest.mark.skipif(find_spec("lerobot_robot_yam") is None, reason="needs: pip install 'nightlab[yam]'")
 class TestYamPlugin(YamContract):
     """The real plugin on emulated motors keeps the contract."""
 
@@ -94,13 +93,6 @@ class TestYamPlugin(YamContract):
         assert until(lambda: all((chain.stiff > 0).any() for chain in chains)), "stiff again"
         driver.close()
         assert all(chain.closed for chain in chains), "no wait for ENTER"
-
-
-def until(what: Any, within_s: float = 10.0) -> bool:
-    give_up = time.monotonic() + within_s
-    while not what() and time.monotonic() < give_up:
-        time.sleep(0.01)
-    return bool(what())
 
 
 @pytest.mark.usefixtures("plugin")
