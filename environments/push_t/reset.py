@@ -1,7 +1,7 @@
 """Bring a station to a start and prove by its sensors that it is there.
 
-In simulation the SimulatorAdmin teleports (`simulator_shortcut`). A real station drives the disc and waits for the T to
-be where it was asked: a person or another routine places it; the report says how far off it is.
+In simulation the SimulatorAdmin teleports (`simulator_shortcut`). A real station pushes the T near the start that was
+asked (`environments.push_t.pushing`) and takes the angle as it comes: the report says where it is.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from environments.push_t.spec import CAMERA, RESET_ATTEMPTS, START_TOLERANCE_px
-from environments.push_t.start import START_KEYS, sample_start
+from environments.push_t.pushing import middle_of, push_near
+from environments.push_t.spec import CAMERA, RESET_ATTEMPTS, NEAR_START_px, START_TOLERANCE_px
+from environments.push_t.start import START_KEYS, broken_rule, sample_start
 from environments.push_t.vision import look
 from nightlab.contracts import Lease, SimulatorAdmin, Station
 from nightlab.errors import StationError
@@ -31,16 +32,17 @@ async def reset_station(station: Station, lease: Lease, seed: int, admin: Simula
         raise StationError(f"teleport asked of station {spec.station_id!r}, which is real; call reset without `admin`")
     begin_s = (await station.observe()).clock.station_s
     achieved: dict[str, float] = {}
-    distance_px, attempts, end_s = float("inf"), 0, begin_s
-    while attempts < RESET_ATTEMPTS and distance_px > START_TOLERANCE_px:
+    attempts, end_s, missed = 0, begin_s, "not tried"
+    while attempts < RESET_ATTEMPTS and missed:
         attempts += 1
         if admin is not None:
             await admin.teleport(asked, seed)
         else:
-            await station.move_to_pose(lease, [asked["agent_x_px"], asked["agent_y_px"]])
+            async with station.control(lease, "reset") as session:
+                pose = [asked[key] for key in START_KEYS[2:]]
+                await push_near(session, pose, (asked["agent_x_px"], asked["agent_y_px"]))
         achieved, end_s = await measure(station, asked)
-        distance_px = start_distance(asked, achieved)
-    missed = distance_px > START_TOLERANCE_px
+        missed = _missed_teleport(asked, achieved) if admin is not None else _missed_place(asked, achieved)
     return ResetReport(
         success=not missed,
         attempts=attempts,
@@ -48,9 +50,9 @@ async def reset_station(station: Station, lease: Lease, seed: int, admin: Simula
         rejected_starts=rejected,
         asked=asked,
         achieved=achieved,
-        distance=distance_px,
+        distance=start_distance(asked, achieved),
         simulator_shortcut=admin is not None,
-        reason=_reason(distance_px, admin, asked) if missed else "",
+        reason=missed,
     )
 
 
@@ -78,9 +80,22 @@ def _start(agent: NDArray[np.float64], pose: NDArray[np.float64]) -> dict[str, f
     return dict(zip(START_KEYS, (float(v) for v in (*agent, *pose)), strict=True))
 
 
-def _reason(distance_px: float, admin: SimulatorAdmin | None, asked: Mapping[str, float]) -> str:
+def _missed_teleport(asked: Mapping[str, float], achieved: Mapping[str, float]) -> str:
+    distance_px = start_distance(asked, achieved)
+    if distance_px <= START_TOLERANCE_px:
+        return ""
     missed = f"start missed by {distance_px:.1f} px, {START_TOLERANCE_px:g} px allowed"
-    if admin is not None:
-        return f"{missed}; the simulator did not obey, see the station's log"
-    x, y, angle = asked["block_x_px"], asked["block_y_px"], asked["block_angle_rad"]
-    return f"{missed}; place the T at ({x:.0f}, {y:.0f}) px, {angle:.2f} rad, and reset again"
+    return f"{missed}; the simulator did not obey, see the station's log"
+
+
+def _missed_place(asked: Mapping[str, float], achieved: Mapping[str, float]) -> str:
+    """What is wrong with a start that was brought about by pushing; empty if nothing is."""
+    agent, pose, wanted = (
+        [start[key] for key in keys]
+        for start, keys in ((achieved, START_KEYS[:2]), (achieved, START_KEYS[2:]), (asked, START_KEYS[2:]))
+    )
+    x, y = middle_of(wanted)
+    away_px = math.dist(middle_of(pose), (x, y))
+    missed = f"the T is {away_px:.0f} px from where it was asked, {NEAR_START_px:g} px allowed"
+    missed = missed if away_px > NEAR_START_px else broken_rule(agent, pose) or ""
+    return missed and f"{missed}; place the T's middle at ({x:.0f}, {y:.0f}) px and reset again"

@@ -38,7 +38,13 @@ AGENT_START_RANGE_px = (50.0, 450.0)
 BLOCK_START_RANGE_px = (100.0, 400.0)
 
 START_TOLERANCE_px = 3.0
-"""Largest accepted distance of an achieved start from the asked one (see `reset.start_distance`)."""
+"""Largest accepted distance of a teleported start from the asked one (see `reset.start_distance`)."""
+NEAR_START_px = 40.0
+"""The same where the disc pushed the T there: of the T's middle alone. The start is what was achieved, angle included."""
+PUSHES = 12
+"""Pushes in one attempt at most."""
+PUSH_STEP_px = 10.0
+"""How far the disc's target moves in a control period of a reset."""
 RESET_ATTEMPTS = 3
 
 SENSOR_TOLERANCE_px = 30.0

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 
 import numpy as np
 import pytest
 
 from environments.push_t import PushT, PushTVerifier
+from environments.push_t import reset as push_t_reset
+from environments.push_t.pushing import middle_of
+from environments.push_t.spec import NEAR_START_px
+from environments.push_t.start import START_KEYS
 from nightlab import geometry as g
 from nightlab.contracts import StepResult
 from nightlab.errors import SafetyError, StationError
@@ -69,13 +74,29 @@ def test_a_real_station_refuses_the_simulators_shortcut() -> None:
         asyncio.run(reset(station(simulated=False)))
 
 
-def test_without_a_simulator_the_disc_is_driven_and_the_t_asked_for() -> None:
-    where = station(simulated=False)
-    report = asyncio.run(reset(where, admin=False))
-    assert not report.simulator_shortcut
-    assert not report.success
-    assert "place the T at (" in report.reason
-    assert where.calls.count("move_to_pose") == 3
+@pytest.mark.parametrize("profile", ["nominal", "real", "hard"])
+def test_without_a_simulator_the_disc_pushes_the_t_near_the_start(profile: str) -> None:
+    where = station(profile, simulated=False)
+    for seed in range(4):
+        report = asyncio.run(reset(where, seed, admin=False))
+        where.holder = None
+        assert (report.success, report.simulator_shortcut) == (True, False), report
+        pose, wanted = ([start[key] for key in START_KEYS[2:]] for start in (report.achieved, report.asked))
+        assert math.dist(middle_of(pose), middle_of(wanted)) <= NEAR_START_px
+        truth = where.world.truth()
+        assert g.keypoint_error(pose, [truth[key] for key in START_KEYS[2:]]) < 12, "the start is what was achieved"
+        assert report.distance > 3, "and says that it is not what was asked"
+
+
+def test_a_t_that_cannot_be_pushed_is_placed_by_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(*_: object) -> None: ...
+
+    monkeypatch.setattr(push_t_reset, "push_near", nothing)
+    report = asyncio.run(reset(station(simulated=False), admin=False))
+    assert (report.success, report.attempts) == (False, 3)
+    assert re.search(
+        r"the T is \d+ px from where it was asked, 40 px allowed; place the T's middle at \(", report.reason
+    )
 
 
 async def held(where: FakeStation, start: dict[str, float], steps: int) -> tuple[list[StepResult], Verdict]:
