@@ -8,7 +8,8 @@ shared seeds:
 2. Confirmation of a PROMISING candidate on fresh seeds, both policies run anew. KEEP needs all pairs together below
    `ALPHA_KEEP`, wins ≥ losses on the fresh seeds, and at least as many successes as the incumbent, fresh and overall.
 
-Success and score are *solid* evidence and are tested by themselves, so that the noise of steps cannot drown them. Steps
+Success and score are *solid* evidence and are tested by themselves, so that the noise of steps cannot drown them; success
+is also tested alone, at a stricter level, so that the noise of scores cannot drown it. Steps
 never outvote success: a candidate that is only faster needs at least `FASTER_PAIRS` search pairs, every confirmation
 pair, and must have won as many successes as it lost. Under no difference the whole procedure keeps at most 5 % of candidates:
 tests/data/test_judge_errors.py.
@@ -32,8 +33,12 @@ FASTER_PAIRS = 20
 """Search pairs that a candidate needs which is only faster."""
 ALPHA_LOOK = 0.0626
 """One-sided level of each look in the search stage: 8 of 10, or 4 of 4 where most pairs are ties."""
+ALPHA_LOOK_SUCCESS = 0.055
+"""The same for success alone: 5 of 5, 8 of 10."""
 ALPHA_KEEP = 0.0313
 """One-sided level that all pairs together must reach for a KEEP: 5 of 5, 8 of 9."""
+ALPHA_KEEP_SUCCESS = 0.02
+"""The same for success alone: 6 of 6, 8 of 9."""
 ALPHA_KEEP_LONG = 0.02
 """The same for confirmations of more than `LONG_CONFIRM` pairs, which are looked at more often: 6 of 6, 8 of 9."""
 LONG_CONFIRM = 30
@@ -89,15 +94,14 @@ def judge_confirm(search: Sequence[Pair], confirm: Sequence[Pair], *, confirm_n:
         return ConfirmVerdict.CONTINUE
     alpha = ALPHA_KEEP_LONG if confirm_n > LONG_CONFIRM else ALPHA_KEEP
     holds = fresh.solid_wins >= fresh.solid_losses and min(fresh.success_margin, everything.success_margin) >= 0
-    if holds and sign_test(everything.solid_wins, everything.solid_losses) <= alpha:
+    if holds and _better(everything, alpha):
         return ConfirmVerdict.KEEP
     if done:
         holds = holds and fresh.wins >= fresh.losses and _may_be_faster(everything)
         faster = sign_test(everything.wins, everything.losses) <= alpha
         return ConfirmVerdict.KEEP if holds and faster else ConfirmVerdict.INCONCLUSIVE
     left = confirm_n - fresh.n
-    solid = fresh.solid_wins + left >= fresh.solid_losses
-    solid = solid and sign_test(everything.solid_wins + left, everything.solid_losses) <= alpha
+    solid = fresh.solid_wins + left >= fresh.solid_losses and _better(everything, alpha, left)
     faster = _may_be_faster(everything) and fresh.wins + left >= fresh.losses
     faster = faster and sign_test(everything.wins + left, everything.losses) <= alpha
     return ConfirmVerdict.CONTINUE if solid or faster else ConfirmVerdict.INCONCLUSIVE
@@ -188,11 +192,19 @@ def _confirmed(
     return Decision.INCONCLUSIVE, fresh, f"promising, but only {len(fresh)} fresh seeds were run", False
 
 
+def _better(t: Tally, alpha: float, more: int = 0) -> bool:
+    """True if success and score, or success alone, reach the level of a KEEP, were `more` further pairs won."""
+    solid = sign_test(t.solid_wins + more, t.solid_losses) <= alpha
+    return solid or sign_test(t.success_wins + more, t.success_losses) <= ALPHA_KEEP_SUCCESS
+
+
 def _clear(t: Tally) -> SearchVerdict | None:
     """REVERT or PROMISING where one look is clear, else None."""
     if min(sign_test(t.solid_losses, t.solid_wins), sign_test(t.success_losses, t.success_wins)) <= ALPHA_LOOK:
         return SearchVerdict.REVERT
-    if sign_test(t.solid_wins, t.solid_losses) <= ALPHA_LOOK and t.success_margin >= 0:
+    solid = sign_test(t.solid_wins, t.solid_losses) <= ALPHA_LOOK and t.success_margin >= 0
+    success = sign_test(t.success_wins, t.success_losses) <= ALPHA_LOOK_SUCCESS and t.solid_wins >= t.solid_losses
+    if solid or success:
         return SearchVerdict.PROMISING
     if t.n >= FASTER_PAIRS and _may_be_faster(t) and sign_test(t.wins, t.losses) <= ALPHA_LOOK:
         return SearchVerdict.PROMISING
@@ -218,7 +230,8 @@ def _futile(t: Tally, search_n: int) -> bool:
         return sign_test(wins + round(left * (wins + 1) / (t.n + 2)), losses + round(left * losses / t.n))
 
     faster = projected(t.wins, t.losses) if _may_be_faster(t) else 1.0
-    return min(projected(t.solid_wins, t.solid_losses), faster) > FUTILE
+    solid = min(projected(t.solid_wins, t.solid_losses), projected(t.success_wins, t.success_losses))
+    return min(solid, faster) > FUTILE
 
 
 def _words(t: Tally) -> str:

@@ -64,6 +64,11 @@ def test_large_gains_are_kept(ours: float, theirs: float, lead: float) -> None:
     assert shares(ours, theirs, lead)["keep"] >= 0.85
 
 
+def test_successes_count_among_noisy_scores() -> None:
+    assert shares(0.25, 0.0)["keep"] >= 0.5  # by success and score together it would be 0.23
+    assert shares(0.6, 0.25)["keep"] >= 0.6
+
+
 @pytest.mark.parametrize(("ours", "theirs", "lead"), [(0.0, 0.0, -0.4), (0.0, 0.6, 0.0), (0.2, 0.9, 0.0)])
 def test_clear_harm_is_reverted_and_never_kept(ours: float, theirs: float, lead: float) -> None:
     found = shares(ours, theirs, lead)
