@@ -36,7 +36,7 @@ def evaluate(
     seeds: Annotated[str, typer.Option(help="Range A:B, or a file with one seed a line")] = "0:100",
     station_seed: Annotated[int, typer.Option(help="Seed of the first simulated station")] = 0,
     stations: Annotated[int, typer.Option(help="Simulated stations side by side")] = 2,
-    speed: Annotated[str, typer.Option(help="Times real time, or max")] = "10",
+    speed: Annotated[str, typer.Option(help="Times real time, or max; default by environment")] = "",
     lab: Annotated[Path, typer.Option(help="Lab directory")] = Path("lab"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
 ) -> None:
@@ -50,7 +50,8 @@ def evaluate(
     make(env)
     load_profile(profile, world(env))
     wanted = read_seeds(seeds)
-    spec = CampaignSpec(environment=env, profile=profile, stations=check_stations(stations), speed=read_speed(speed))
+    times = read_speed(speed, env)
+    spec = CampaignSpec(environment=env, profile=profile, stations=check_stations(stations), speed=times)
     opened = Lab.open(lab)
     with tempfile.TemporaryDirectory(prefix="nightlab-idea-") as room:
         name, code_dir, checkpoint_dir = asyncio.run(policy_of(opened, idea, env, Path(room)))

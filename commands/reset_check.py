@@ -63,7 +63,7 @@ def reset_check(
             seeds,
             station_seed=seed,
             stations=check_stations(stations),
-            speed=read_speed(speed),
+            speed=read_speed(speed, environment),
             say=partial(typer.echo, err=as_json),  # one JSON object on stdout, the progress beside it
         )
     )

@@ -36,13 +36,15 @@ def run(
     keys: Annotated[str, typer.Option(help="Folder with this lab's certificate and token for those stations")] = "",
     researcher: Annotated[str, typer.Option(help="offline, scripted, scripted:FILE or command:PROGRAM")] = "offline",
     profile: Annotated[str, typer.Option(help="nominal, real, hard, or a YAML file")] = "nominal",
-    speed: Annotated[str, typer.Option(help="Times real time, or max")] = "10",
+    speed: Annotated[str, typer.Option(help="Times real time, or max; default by environment")] = "",
     budget: Annotated[str, typer.Option(help="Wall time, e.g. 10m")] = "10m",
     robot_budget: Annotated[str, typer.Option(help="Station time over all stations, e.g. 2h")] = "",
     target: Annotated[float, typer.Option(help="Held-out Wilson lower bound that counts as solved")] = 0.95,
     lab: Annotated[Path, typer.Option(help="Lab directory")] = Path("lab"),
     seed: Annotated[int, typer.Option(help="Campaign seed")] = 0,
-    held_out: Annotated[int, typer.Option(help="Held-out episodes of the final measurement")] = 400,
+    held_out: Annotated[
+        int, typer.Option(help="Held-out episodes of the final measurement; 0 = by environment", min=0)
+    ] = 0,
     think: Annotated[str, typer.Option(help="Station time of a proposal: seconds or lognormal:MEDIAN_S:SIGMA")] = "",
     train: Annotated[str, typer.Option(help="Station time of a training, likewise")] = "",
     window: Annotated[int, typer.Option(help="Ideas under way per station; 0 = by measured times")] = 0,
@@ -50,6 +52,7 @@ def run(
 ) -> None:
     """Run a campaign; an unfinished one in the lab is continued."""
     from environments import make, world
+    from nightlab.cards import card
 
     make(environment)
     elsewhere = [check_address(address) for address in station or ()]
@@ -60,12 +63,12 @@ def run(
         stations=declared or check_stations(local + len(elsewhere)),
         researcher=researcher,
         profile=profile,
-        speed=read_speed(speed),
+        speed=read_speed(speed, environment),
         budget_s=read_duration(budget),
         robot_budget_s=read_duration(robot_budget) if robot_budget else None,
         target=check_target(target),
         seed=seed,
-        held_out_n=held_out,
+        held_out_n=held_out or card(environment).held_out_n,
         think=think,
         train=train,
         window=check_window(window),
@@ -110,8 +113,12 @@ def check_target(target: float) -> float:
     return target
 
 
-def read_speed(text: str) -> float:
-    """`max` as 0, else a positive factor."""
+def read_speed(text: str, environment: str) -> float:
+    """`max` as 0, else a positive factor; empty: what the environment's card says."""
+    from nightlab.cards import card
+
+    if not text:
+        return card(environment).speed
     if text == "max":
         return 0.0
     try:

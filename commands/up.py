@@ -23,19 +23,25 @@ def up(
     stations: Annotated[int, typer.Option(help="Simulated stations of a new lab")] = 2,
     environment: Annotated[str, typer.Option(help="Environment of a new lab")] = "push_t",
     profile: Annotated[str, typer.Option(help="Profile of a new lab's stations")] = "nominal",
-    speed: Annotated[float, typer.Option(help="Speed of a new lab's stations, times real time; 0 = max")] = 10.0,
+    speed: Annotated[
+        str, typer.Option(help="Speed of a new lab's stations, times real time, or max; default by environment")
+    ] = "",
 ) -> None:
     """Start the lab's processes and print the address of the Prefect UI."""
     from commands.lab_state import read_state
     from data.lab import Lab, default_config
 
     if not Lab.exists(lab):
+        from commands.run import read_speed
         from environments import make, world
         from robots.profiles import load_profile
 
         make(environment)
         load_profile(profile, world(environment))
-        Lab.create(lab, default_config(environment, stations, profile, speed, world=world(environment)))
+        Lab.create(
+            lab,
+            default_config(environment, stations, profile, read_speed(speed, environment), world=world(environment)),
+        )
     was_running = start_lab(lab, say=typer.echo)
     state = read_state(Lab.open(lab))
     assert state is not None

@@ -40,6 +40,10 @@ class EnvironmentCard(Record):
     """The simulated station that it runs on; see robots/worlds."""
     rate_hz: float = Field(gt=0)
     """Control rate of its stations."""
+    speed: float = Field(default=10.0, gt=0)
+    """Times real time that its simulated stations run where nobody says otherwise: what two of them reach on two cores."""
+    held_out_n: int = Field(default=400, ge=1)
+    """Held-out episodes of a final measurement where nobody says otherwise."""
     success: str
     """One sentence: what the verifier asks for."""
     reset: str

@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from commands.run import check_address, declared_stations, open_lab
+from commands.run import check_address, declared_stations, open_lab, read_speed
 from commands.services import plan
 from data.lab import Lab
+from nightlab.cards import card
 from nightlab.errors import UsageError
 from nightlab.records import CampaignSpec, LabConfig, StationConfig
 
@@ -37,3 +38,11 @@ def test_a_lab_of_simulated_stations_declares_none(tmp_path: Path) -> None:
     assert declared_stations(tmp_path / "none") == 0
     Lab.create(tmp_path / "lab", LabConfig(stations=(StationConfig(station="robot-1"),)))
     assert declared_stations(tmp_path / "lab") == 0
+
+
+def test_the_speed_that_nobody_names_is_the_environments() -> None:
+    assert read_speed("", "pin_insertion") == card("pin_insertion").speed == 5.0
+    assert read_speed("", "push_t") == 10.0
+    assert read_speed("max", "push_t") == 0.0
+    with pytest.raises(UsageError, match=r"--speed 'fast': a factor above 0 .* or max is needed. Try: --speed 10"):
+        read_speed("fast", "push_t")
