@@ -76,6 +76,23 @@ class Job:
         return self._value
 
 
+def take(jobs: SimpleQueue[Job], timeout_s: float | None) -> Job | None:
+    """The next job; None if none came in time. For the queue's only reader.
+
+    `SimpleQueue.get` with a timeout waits for ever (CPython 3.12) if the job before it was taken without waiting and its
+    time is up before it waits: the lock is still open then, is closed in a first round, and the second round begins
+    with a negative timeout. Asking without waiting first closes it.
+    """
+    try:
+        return jobs.get_nowait()
+    except Empty:
+        pass
+    try:
+        return jobs.get(timeout=None if timeout_s is None else max(0.0, timeout_s))
+    except Empty:
+        return None
+
+
 class Controller:
     """Runs a driver, one control period at a time.
 
@@ -280,9 +297,8 @@ class Controller:
             left_s = due - time.monotonic()
             if left_s <= 0:
                 return
-            try:
-                job = self._jobs.get(timeout=left_s)
-            except Empty:
+            job = take(self._jobs, left_s)
+            if job is None:
                 return
             if job.quick:
                 job.run()
@@ -293,10 +309,7 @@ class Controller:
         if self._deferred:
             return self._deferred.popleft()
         at = self.timer()
-        try:
-            return self._jobs.get(timeout=None if at is None else max(0.0, at - time.monotonic()))
-        except Empty:
-            return None
+        return take(self._jobs, None if at is None else at - time.monotonic())
 
     def _loop(self) -> None:
         while not self._stopping:
