@@ -18,7 +18,7 @@ from environments.pin_insertion.sense import insertion
 from environments.pin_insertion.verify import is_unsure
 from nightlab.contracts import ControlSession, EpisodeEvidence, Frame, Observation, Station, Values
 from nightlab.depth import on_grid
-from nightlab.errors import SafetyError, SkillError
+from nightlab.errors import SkillError
 from nightlab.skills.motion import Hands, Skill, holds
 from nightlab.skills.pin import open_and_retreat
 from nightlab.skills.run import perform
@@ -41,7 +41,7 @@ async def collect(
     deep = [found.depth_m for found in (insertion(seen.values) for seen in resting) if found.in_hole]
     if len(deep) == LOOKS and min(deep) > spec.RELEASE_DEPTH_m and holds(resting[-1].values, "right"):
         hands = Hands.of(resting[-1].values, resting[-1].executed)
-        with suppress(SafetyError):  # the policy was late and its stream stopped: no way to have an episode repeated
+        with suppress(SkillError):  # the policy was late and its stream stopped: no way to have an episode repeated
             await perform(session, _aside(hands), hands)
     frames: list[Frame] = []
     observations: list[Values] = []
