@@ -117,7 +117,7 @@ def _descend(
         system[:, [3, 4], [3, 4]] += 1 / PRIOR_TILT_rad**2
         lean = np.column_stack([-turn[:, 1, 2], turn[:, 0, 2]])  # the rotation that made it lean
         right[:, 3:5] -= lean / PRIOR_TILT_rad**2
-        system[:, 5, 5] += 1e3
+        system[:, [2, 5], [2, 5]] += 1.0, 1e3  # whatever a guess that no ray meets leaves open
         step = np.linalg.solve(system, right[..., None])[..., 0]
         off = np.sqrt(np.sum(np.minimum(error**2, limit**2) * hit, axis=1) / met) + 0.002 * np.mean(~hit, axis=1)
         misfit = np.where(going, off, misfit)

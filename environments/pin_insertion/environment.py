@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +12,21 @@ from environments.pin_insertion import spec
 from environments.pin_insertion.evidence import collect
 from environments.pin_insertion.limits import LIMITS, narrowed, policy_box
 from environments.pin_insertion.reset import Resetter
-from environments.pin_insertion.sense import insertion
+from environments.pin_insertion.sense import insertion, lean_rad
 from nightlab.contracts import (
     ControlSession,
     EpisodeEvidence,
     Lease,
+    Observation,
     SimulatorAdmin,
     Station,
     StepResult,
     Values,
 )
-from nightlab.errors import SafetyError, StationError
+from nightlab.errors import SafetyError, SkillError, StationError
 from nightlab.records import LimitsSpec, ResetReport
+from nightlab.skills.motion import Hands, come_off
+from nightlab.skills.run import perform
 
 Array = NDArray[np.float64]
 
@@ -46,6 +50,8 @@ class PinInsertion:
         self._steps = 0
         self._peak_N = 0.0
         self._depths: deque[float] = deque(maxlen=spec.LIVE_PERIODS)
+        self._leaning = 0
+        self._broken_off: Observation | None = None
 
     @property
     def limits(self) -> LimitsSpec:
@@ -69,7 +75,8 @@ class PinInsertion:
 
         `reward` is the share of 15 mm that the tip is deep in the target hole, by the pin sensor averaged over 5
         periods, in [0, 1]. `terminated` once that is at least 16.5 mm in each of them; the verifier judges afterwards,
-        from the cameras. `truncated` after 400 steps, or once 40 N were reached, after which nothing can succeed.
+        from the cameras. `truncated` after 400 steps, or once 40 N were reached or the pin topples in the gripper, after
+        which nothing can succeed.
 
         Raises:
             SafetyError: the action lacks a key or is not finite.
@@ -88,7 +95,11 @@ class PinInsertion:
         found = insertion(values)
         self._depths.append(found.depth_m if found.in_target else 0.0)
         terminated = len(self._depths) == spec.LIVE_PERIODS and min(self._depths) >= spec.LIVE_DEPTH_m
-        over = self._steps >= self.max_steps or self._peak_N >= spec.MAX_FORCE_N
+        self._leaning = self._leaning + 1 if lean_rad(values) > spec.TOPPLING_rad else 0
+        broken_off = self._peak_N >= spec.MAX_FORCE_N or self._leaning >= spec.TOPPLING_PERIODS
+        if broken_off and not found.in_hole:
+            self._broken_off = observation
+        over = self._steps >= self.max_steps or broken_off
         return StepResult(
             observation=observation,
             reward=min(1.0, max(0.0, float(np.mean(self._depths)) / spec.SUCCESS_DEPTH_m)),
@@ -98,7 +109,14 @@ class PinInsertion:
         )
 
     async def evidence(self, station: Station, session: ControlSession) -> EpisodeEvidence:
-        """Let go of a pin that stands in a hole, step aside, and take 3 frames of each camera. See `.evidence`."""
+        """Let go of a pin that stands in a hole, step aside, and take 3 frames of each camera. See `.evidence`.
+
+        A hand whose episode was broken off comes off first: it would go on pressing.
+        """
+        if self._broken_off is not None:
+            with suppress(SkillError):
+                hands = Hands.of(self._broken_off.values, self._broken_off.executed)
+                await perform(session, come_off(hands, "right", spec.COME_OFF_m), hands)
         measures = {"peak_force_N": self._peak_N, "steps": float(self._steps)}
         return await collect(
             station,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from environments.pin_insertion.spec import HOLES, IN_HOLE_m
 from environments.pin_insertion.start import hole_offset
 from nightlab.contracts import Values
-from nightlab.skills.rotation import tilt_rad
+from nightlab.skills.rotation import between, tilt_rad
 
 Array = NDArray[np.float64]
 
@@ -53,6 +53,12 @@ def insertion(values: Values) -> Insertion:
         tilt_rad=tilt_rad(np.asarray(tip[3:], dtype=np.float64)),
         in_target=hole == target and lateral <= IN_HOLE_m,
     )
+
+
+def lean_rad(values: Values) -> float:
+    """How far the pin leans in the right gripper, by the pin sensor; a turn about its axis is none."""
+    lean = between(np.asarray(values["right_tcp"][3:], dtype=np.float64), np.asarray(values["pin_estimate"][3:]))
+    return math.hypot(float(lean[0]), float(lean[1]))
 
 
 def mean_values(seen: Sequence[Values], key: str) -> Array:

@@ -181,6 +181,13 @@ def _lean(hands: Hands, arm: Arm, wanted: Array, shift: Array, turn: Array) -> N
     hands.point(arm, [*place, *turned])
 
 
+def come_off(hands: Hands, arm: Arm, up_m: float) -> Skill:
+    """Stop pressing: the target goes to where the hand is, and up from there."""
+    goal = np.array(hands.seen[f"{arm}_tcp"], dtype=np.float64)
+    goal[2] += up_m
+    yield from glide(hands, arm, goal)
+
+
 def touch(
     hands: Hands, arm: Arm, direction: Sequence[float], *, force_N: float, reach_m: float, speed_m_s: float = 0.03
 ) -> Skill:

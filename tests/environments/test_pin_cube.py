@@ -56,3 +56,15 @@ def test_a_guess_that_no_ray_meets_stays_where_it_is() -> None:
     (lost,) = cube._descend(EYE, rays, depths, np.array([0.3, 0.0, 0.3]), cube._upright(0.1)[None], 4)
     assert lost.misfit_m == math.inf
     assert lost.centre.tolist() == [0.3, 0.0, 0.3]
+
+
+def test_a_guess_that_no_ray_meets_does_not_disturb_the_others() -> None:
+    forward = np.array([0.0, -1.0, 0.0])
+    across = np.linspace(-0.001, 0.001, 20)
+    rays = np.array([[x, -1.0, z] for x in across for z in across])
+    start = EYE + 0.3 * forward + np.array([1.2 * box.HEAD_m / 2, 0.0, 0.0])
+    turns = np.array([cube._upright(math.pi / 4), cube._upright(0.0)])
+    met, lost = cube._descend(EYE, rays, np.full(len(rays), 0.3), start, turns, 4)
+    assert met.misfit_m < 0.01
+    assert lost.misfit_m == math.inf
+    assert lost.centre.tolist() == start.tolist()

@@ -11,6 +11,7 @@ import pytest
 from environments.pin_insertion import spec
 from environments.pin_insertion.environment import PinInsertion
 from environments.pin_insertion.recover import LEFT_PARKED
+from environments.pin_insertion.sense import lean_rad
 from environments.pin_insertion.start import sample_start
 from nightlab.contracts import Lease
 from nightlab.errors import StationError
@@ -173,3 +174,32 @@ async def _stand(station: FakeStation, *, hole: int = 0, away: bool = False) -> 
     pin = dict(zip(("pin_x_m", "pin_y_m", "pin_z_m"), place, strict=True))
     turn = {"pin_rx_rad": 1.57 if away else 0.0, "pin_ry_rad": 0.0, "pin_rz_rad": 0.2}
     await station.teleport({**aside, **pin, **turn, "bottom_m": 0.025}, 1)
+
+
+@pytest.mark.parametrize(("seed", "toppled"), [(3, False), (5, True)])
+def test_an_episode_that_would_lose_the_pin_is_broken_off_and_the_hand_comes_off(seed: int, toppled: bool) -> None:
+    """Pressed beside the hole and dragged along, the pin meets 40 N, or topples in the jaws."""
+
+    async def body(environment: PinInsertion, station: FakeStation, lease: Lease) -> None:
+        assert (await environment.reset(station, lease, seed, admin=station)).success
+        async with station.control(lease, "press") as session:
+            begin = (await session.hold()).values["right_tcp"]
+            for steps in range(spec.MAX_STEPS):
+                pose = begin + np.array(
+                    [min(0.03, 0.0006 * max(0, steps - 60)), 0, -min(0.075, 0.0015 * steps), 0, 0, 0]
+                )
+                action = {"right_pose": pose, "right_stiffness": np.array([1500.0, 30.0])}
+                result = await environment.step(session, action)
+                if result.truncated:
+                    break
+            assert steps < 150
+            assert (lean_rad(result.observation.values) > spec.TOPPLING_rad) == toppled
+            assert (result.info["peak_force_N"] < spec.MAX_FORCE_N) == toppled
+            await environment.evidence(station, session)
+        truth = await station.truth()
+        assert truth["held"] == 1.0
+        assert truth["tip_z_m"] > 0.005, "the hand is off the plate"
+        report = await environment.reset(station, lease, seed + 100, admin=station)
+        assert (report.success, report.attempts) == (True, 1), report.reason
+
+    on_the_bench(body)
