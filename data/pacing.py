@@ -58,6 +58,8 @@ class ScheduleSettings:
 
 
 DEFAULTS = ScheduleSettings()
+MOST_OVERHEAD = 2.5
+"""Stations that wait more than this for each other or for a person are not expected to do so in the final draw too."""
 
 
 def final_n(state: CampaignState, now_s: float, settings: ScheduleSettings = DEFAULTS) -> int:
@@ -110,4 +112,4 @@ def held_out_s(state: CampaignState, n: int) -> float:
     """
     stations, elapsed_s = state.spec.stations, state.now_s - state.started_s
     overhead = stations * elapsed_s / state.busy_wall_s if state.busy_wall_s > 0 else 1.2
-    return n * state.episode_wall_s() * min(max(1.05 * overhead, 1.1), 1.5) / stations
+    return n * state.episode_wall_s() * min(max(1.05 * overhead, 1.1), MOST_OVERHEAD) / stations
