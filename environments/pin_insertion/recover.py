@@ -40,8 +40,8 @@ LEFT_PARKED = (-0.22, 0.02, 0.22, 0.0, 0.0, 0.0)
 RIGHT_PARKED = (0.22, 0.02, 0.22, 0.0, 0.0, 0.0)
 """Where the arms wait, clear of plate and cameras."""
 LEFT_WIDTH_m = 0.03
-HANDOVERS = 2
-"""A pin that leaned much leans a little after the first."""
+HANDOVERS = 3
+"""A pin that leaned much leans a little after the first, and now and then after the second."""
 PARKED_m = 0.03
 """An arm nearer than this to its resting place is parked."""
 MEETING_m = (0.02, 0.03, 0.168)

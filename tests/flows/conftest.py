@@ -42,7 +42,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """One whole campaign with the scripted researcher; every test of this folder looks at the same one."""
     path = tmp_path_factory.mktemp("campaign") / "lab"
     done = nightlab(
-        "run", "push_t", "--stations", 2, "--researcher", f"scripted:{IDEAS}", "--budget", "180s", "--held-out", 12,
+        "run", "push_t", "--stations", 2, "--researcher", f"scripted:{IDEAS}", "--budget", "180s", "--held-out", 12, "--speed", 20,
         "--lab", path, "--seed", 3, "--json",
     )  # fmt: skip
     return Finished(path, json.loads(done.stdout.strip().splitlines()[-1]), done.stderr)
