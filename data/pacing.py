@@ -60,6 +60,8 @@ class ScheduleSettings:
 DEFAULTS = ScheduleSettings()
 MOST_OVERHEAD = 2.5
 """Stations that wait more than this for each other or for a person are not expected to do so in the final draw too."""
+UNBUSY_S = 120.0
+"""Busy station time (wall) that a campaign is credited with at its start, when waiting says little of what comes."""
 
 
 def final_n(state: CampaignState, now_s: float, settings: ScheduleSettings = DEFAULTS) -> int:
@@ -111,5 +113,5 @@ def held_out_s(state: CampaignState, n: int) -> float:
     Time between episodes counts as measured: stations × elapsed / busy.
     """
     stations, elapsed_s = state.spec.stations, state.now_s - state.started_s
-    overhead = stations * elapsed_s / state.busy_wall_s if state.busy_wall_s > 0 else 1.2
+    overhead = (stations * elapsed_s + UNBUSY_S) / (state.busy_wall_s + UNBUSY_S)
     return n * state.episode_wall_s() * min(max(1.05 * overhead, 1.1), MOST_OVERHEAD) / stations

@@ -6,6 +6,7 @@ import pytest
 
 from data.campaign_state import CampaignState
 from data.held_out import HeldOutDraw
+from data.pacing import MOST_OVERHEAD, held_out_s
 from data.pairs import Result
 from data.schedule import final_due, next_work, stop_trial
 from data.statistics import max_failures
@@ -182,6 +183,17 @@ def test_a_researcher_without_ideas_ends_the_search() -> None:
         assert not final_due(bench.state, bench.campaign.now_s)
         bench.emit("iteration_ended", f"I{number + 1}", "robot-1", {"status": "no_change"})
     assert bench.claim("robot-1").final
+
+
+def test_waiting_at_the_start_does_not_bring_the_final_draw_forward_but_waiting_all_along_does() -> None:
+    bench = Bench()
+    state = bench.state
+    state.busy_wall_s, state.now_s = 6.0, START_S + 15  # of 30: the processes were starting
+    early_s = held_out_s(state, 10)
+    state.busy_wall_s, state.now_s = 12.0 * 100, START_S + 15 * 100  # of 3000: stations were parked
+    assert held_out_s(state, 10) / early_s == pytest.approx((3120 / 1320) / (150 / 126), rel=0.01)
+    state.busy_wall_s = 10.0
+    assert held_out_s(state, 10) / state.episode_wall_s() * 2 / 10 == MOST_OVERHEAD
 
 
 def test_the_final_draw_has_no_futility_stop() -> None:
