@@ -7,6 +7,8 @@ export OMP_NUM_THREADS := 1
 PYTHON ?= $(shell for p in python3.12 python3.13 python3; do $$p -c 'import sys; sys.exit(not (3,12) <= sys.version_info[:2] < (3,14))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
 READY := .venv/.nightlab-ready
+SCRATCH := /dev/shm/nightlab-test-$(shell id -u)-$(shell pwd | cksum | cut -d' ' -f1)
+IN_MEMORY := $(if $(shell test -w /dev/shm && echo yes),--basetemp=$(SCRATCH))  # labs of tests wait for no disk; some 100 MiB
 
 .PHONY: demo test test-slow chaos lint format lock proto system clean
 
@@ -14,8 +16,9 @@ demo: $(READY)  ## Two simulated stations take Push-T from failing to solved; en
 	$(BIN)/nightlab run push_t --stations 2 --researcher offline --profile nominal --speed 16 --budget 12m --lab lab
 
 test: $(READY)  ## Everything that must hold, in under 10 minutes on 2 cores
-	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile --ignore tests/flows --ignore tests/commands/test_prefect.py tests
-	$(BIN)/python -m pytest -q -m "not slow" tests/flows tests/commands/test_prefect.py  # whole labs and servers: one at a time
+	$(BIN)/python -m pytest -q -m "not slow" $(IN_MEMORY) -n 2 --dist loadfile --ignore tests/flows --ignore tests/commands/test_prefect.py tests
+	$(BIN)/python -m pytest -q -m "not slow" $(IN_MEMORY) -n 2 --dist loadfile tests/flows tests/commands/test_prefect.py  # whole labs and servers
+	rm -rf $(SCRATCH)
 
 test-slow: $(READY)  ## What takes longer: whole campaigns, kill -9 of every process
 	$(BIN)/python -m pytest -q -m slow tests

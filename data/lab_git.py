@@ -72,7 +72,7 @@ class LabGit:
                 f"git {arguments[0]} in {self.path}: {error}. Check that git is installed: nightlab doctor"
             ) from error
         if done.returncode != 0:
-            said = done.stderr.decode(errors="replace").strip()[-600:]
+            said = " ".join(done.stderr.decode(errors="replace").split())[-600:].rstrip(".")
             raise LabError(
                 f"git {arguments[0]} in {self.path} failed: {said}. Look at it with: git -C {self.path} status"
             )
