@@ -54,7 +54,7 @@ class ScheduleSettings:
     final_small_n: int = 60
     """Size of the final draw of an incumbent that succeeds in less than half of its episodes."""
     final_least_n: int = 20
-    """Size of the final draw at least, even if it will not be finished in time."""
+    """Size of the final draw at least, even if it will not be finished in time; never more than was asked for."""
 
 
 DEFAULTS = ScheduleSettings()
@@ -74,7 +74,7 @@ def final_n(state: CampaignState, now_s: float, settings: ScheduleSettings = DEF
     hopeful = rate.n >= settings.hopeful_n and chance(state) >= settings.likely_probability
     share = settings.final_share if hopeful else settings.hopeless_share
     fits = int(min(share * spec.budget_s, left_s) / held_out_s(state, 1))
-    return max(settings.final_least_n, min(wanted, fits))
+    return min(wanted, max(settings.final_least_n, fits))
 
 
 def chance(state: CampaignState) -> float:
@@ -89,9 +89,19 @@ def chance(state: CampaignState) -> float:
 
 
 def exhausted(state: CampaignState, settings: ScheduleSettings = DEFAULTS) -> bool:
-    """True if the researcher had nothing new to propose several times in a row, and no idea's trial is under way."""
-    searches = [work for work in state.works.values() if work.work.kind is WorkKind.SEARCH]
-    if any(not work.ended and work.work.iteration in state.ideas for work in searches):
+    """True if the researcher had nothing new to propose several times in a row, and nothing that tells is under way.
+
+    What tells is the trial of an idea, and the baseline that every gain is counted from.
+    """
+    works = state.works.values()
+    searches = [work for work in works if work.work.kind is WorkKind.SEARCH]
+    trials = (work for work in searches if work.work.iteration in state.ideas)
+    baseline = (
+        work
+        for work in works
+        if work.work.kind is WorkKind.BASELINE and not (work.orphaned and work.claims >= settings.most_claims)
+    )
+    if any(not work.ended for work in (*trials, *baseline)):
         return False
     ended = [work.status for work in searches if work.ended]
     latest = ended[-settings.exhausted_n :]

@@ -6,7 +6,7 @@ import pytest
 
 from data.campaign_state import CampaignState
 from data.held_out import HeldOutDraw
-from data.pacing import MOST_OVERHEAD, held_out_s
+from data.pacing import MOST_OVERHEAD, final_n, held_out_s
 from data.pairs import Result
 from data.schedule import final_due, next_work, stop_trial
 from data.statistics import max_failures
@@ -359,3 +359,27 @@ def test_an_exhausted_researcher_does_not_cut_short_the_trial_that_runs() -> Non
     assert stop_trial(bench.state, "I1", bench.campaign.now_s) == ""
     bench.emit("iteration_ended", under_way.iteration, "robot-1", {"status": "decided"})
     assert final_due(bench.state, bench.campaign.now_s)
+
+
+def test_an_exhausted_researcher_does_not_cut_short_the_baseline() -> None:
+    bench = Bench()
+    one, two = bench.claim("robot-1"), bench.claim("robot-2")
+    bench.finish(one)
+    for number in range(1, 6):
+        nothing = Work(kind=WorkKind.SEARCH, campaign="C1", iteration=f"I{number}", station="robot-1", parent="I0")
+        bench.emit("work_claimed", nothing.iteration, "robot-1", nothing.model_dump(mode="json"))
+        bench.emit("iteration_ended", nothing.iteration, "robot-1", {"status": "no_change"})
+    assert not final_due(bench.state, bench.campaign.now_s)
+    assert stop_trial(bench.state, two.iteration, bench.campaign.now_s) == ""
+    bench.finish(two)
+    assert final_due(bench.state, bench.campaign.now_s)
+
+
+def test_the_final_draw_is_never_larger_than_what_was_asked_for() -> None:
+    bench = Bench(held_out_n=10)
+    bench.baseline()
+    assert final_n(bench.state, bench.campaign.now_s) == 10
+    assert final_n(bench.state, bench.state.deadline_wall_s) == 10
+    bench = Bench(held_out_n=100)
+    bench.baseline()
+    assert final_n(bench.state, bench.state.deadline_wall_s) == 20, "what no longer fits is begun all the same"
