@@ -351,7 +351,7 @@ class CampaignState:
         if status is IterationStatus.INVALID:
             self._forget(event.iteration)
         for work in self._works_of(event):
-            work.ended, work.status = True, status
+            work.ended, work.ended_s, work.status = True, event.wall_s, status
             if work.work.kind is WorkKind.HELD_OUT:
                 self.draws[work.work.draw].end(work.work.iteration)
         idea = self.ideas.get(event.iteration)

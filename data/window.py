@@ -14,7 +14,7 @@ import math
 from data.campaign_state import CampaignState
 from data.judge import MIN_PAIRS
 from data.work_state import WorkState
-from nightlab.records import WorkKind
+from nightlab.records import IterationStatus, WorkKind
 
 MOST = 32
 """Ideas under way per station at most."""
@@ -22,6 +22,10 @@ LATEST = 40
 """Times are means over so many of the latest ideas."""
 WITHOUT_ROBOT = ("verify", "summarize")
 """Stages in which an idea has left its robot and needs none any more."""
+FRUITLESS = (IterationStatus.NO_CHANGE, IterationStatus.CRASHED, IterationStatus.REJECTED, IterationStatus.INVALID)
+"""Ends that brought no result: several in a row slow a station's search down, and nothing else of what it does."""
+PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
+"""Pause after two fruitless ideas in a row, doubled with each further one, at most so long; wall seconds."""
 ENOUGH = 5
 """From so many finished preparations on, those that are still under way no longer count in their mean."""
 
@@ -66,7 +70,20 @@ def enough(state: CampaignState, station: str, now_s: float, most: int = 0) -> s
     allowed = min(spec.window or window(state, now_s), most or MOST)
     if mine >= allowed:
         return f"{mine} of {allowed} ideas are under way"
+    in_a_row, ended_s = fruitless(state, station)
+    if in_a_row >= 2 and now_s < ended_s + min(LONGEST_PAUSE_S, PAUSE_S * 2.0 ** min(in_a_row - 2, 10)):
+        return f"the last {in_a_row} ideas came to nothing"
     return "" if affordable(state, searches) else "the token budget is needed for the ideas under way"
+
+
+def fruitless(state: CampaignState, station: str) -> tuple[int, float]:
+    """How many of a station's latest ideas in a row came to nothing, and the wall time at which the last one ended."""
+    works = [
+        w for w in state.works.values() if w.ended and w.work.kind is WorkKind.SEARCH and w.work.station == station
+    ]
+    works.sort(key=lambda work: work.ended_s, reverse=True)
+    in_a_row = next((n for n, work in enumerate(works) if work.status not in FRUITLESS), len(works))
+    return in_a_row, works[0].ended_s if works else 0.0
 
 
 def ready(state: CampaignState, station: str = "") -> list[WorkState]:

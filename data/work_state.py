@@ -24,6 +24,8 @@ class WorkState:
     orphaned: bool = False
     """Its station's flow died and has started again, or the station is parked: it waits to be claimed once more."""
     ended: bool = False
+    ended_s: float = 0.0
+    """Wall time of its end; 0: not yet."""
     status: IterationStatus = IterationStatus.RUNNING
 
 

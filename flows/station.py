@@ -1,6 +1,6 @@
 """One robot's flow, alive for the whole campaign: it keeps as many iterations going as the keeper hands out.
 
-How many that is the keeper says (data/window.py); it answers WAIT when enough are under way.
+How many that is the keeper says (data/window.py); it answers WAIT when enough are under way or ideas come to nothing.
 """
 
 from __future__ import annotations
@@ -12,13 +12,11 @@ from typing import Any
 from prefect import flow, get_run_logger
 
 from flows.iteration import iteration
-from nightlab.records import IterationStatus, Work, WorkKind
+from nightlab.records import Work, WorkKind
 from tasks.attendant import attend
 from tasks.context import LabContext
 from tasks.heart import heart, hearts_dir
 
-FRUITLESS = (IterationStatus.NO_CHANGE, IterationStatus.CRASHED, IterationStatus.REJECTED, IterationStatus.INVALID)
-"""Ends that brought no result: several in a row slow the station's asking down."""
 PAUSE_S = 1.0
 
 
@@ -59,9 +57,9 @@ async def serve(
 
     Args:
         claim: The next unit of work; WAIT: not now, ask again later or when one has ended.
-        run: One iteration; returns its end, with `status`.
+        run: One iteration.
         report: Told of each iteration that raised.
-        pause_s: Pause after two fruitless iterations in a row, doubled with each further one, at most 30 s.
+        pause_s: Pause after two iterations in a row that raised, doubled with each further one, at most 30 s.
     """
     now = asyncio.get_running_loop().time
     running: set[asyncio.Task[Any]] = set()
@@ -86,14 +84,11 @@ async def serve(
             for task in finished:
                 ask_at = now()
                 error = task.exception()
-                if error is not None:
-                    failed += 1
-                    report(error)
+                if error is None:
+                    done, in_a_row = done + 1, 0
                 else:
-                    done += 1
-                fruitless = error is not None or task.result()["status"] in FRUITLESS
-                in_a_row = in_a_row + 1 if fruitless else 0
-                if fruitless:
+                    failed, in_a_row = failed + 1, in_a_row + 1
+                    report(error)
                     resume_at = max(resume_at, now() + min(30.0, pause_s * 2 ** (in_a_row - 2)))
     finally:
         for task in running:

@@ -102,3 +102,23 @@ def test_settings_and_the_token_budget_make_it_smaller() -> None:
     assert poor.enough(2) == ""
     poor.think("I2", 2)
     assert poor.enough(3) == "the token budget is needed for the ideas under way"
+
+
+def test_ideas_that_come_to_nothing_slow_the_search_down_and_nothing_else() -> None:
+    bench = Bench()
+    bench.think("I1", 0)
+    bench._emit(10, "iteration_ended", "I1", "robot-1", data={"status": "no_change"})
+    assert bench.enough(10) == "", "once may be chance"
+    bench.think("I2", 10)
+    bench._emit(20, "iteration_ended", "I2", "robot-1", data={"status": "crashed"})
+    assert bench.enough(20.9) == "the last 2 ideas came to nothing"
+    assert bench.enough(21.1) == ""
+    assert bench.enough(20.9, "robot-2") == ""
+    for number in range(3, 20):
+        bench.think(f"I{number}", 20)
+        bench._emit(20 + number, "iteration_ended", f"I{number}", "robot-1", data={"status": "no_change"})
+    assert bench.enough(39 + 29) == "the last 19 ideas came to nothing"
+    assert bench.enough(39 + 31) == ""
+    bench.think("I20", 70)
+    bench._emit(80, "iteration_ended", "I20", "robot-1", data={"status": "decided"})
+    assert bench.enough(80) == ""
