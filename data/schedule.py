@@ -140,9 +140,20 @@ class _Desk:
         """Work of this station whose flow died: the same iteration, which finds its finished stages and episodes."""
         for work in self.state.works.values():
             mine = work.orphaned and not work.ended and work.work.station == self.station
-            if mine and work.claims < self.settings.most_claims:
+            if not mine or work.claims >= self.settings.most_claims:
+                continue
+            if work.work.kind is not WorkKind.HELD_OUT:
                 return work.work
+            left = self._left(work.work)
+            if left:
+                return work.work.model_copy(update={"seeds": left})
         return None
+
+    def _left(self, work: Work) -> tuple[int, ...]:
+        """Seeds of a held-out chunk that nobody has measured or taken over meanwhile."""
+        held = self.state.draws[work.draw]
+        taken = {seed for other in self._chunks(held) if not other.orphaned for seed in other.work.seeds}
+        return tuple(seed for seed in work.seeds if seed not in held.results and seed not in taken)
 
     def busy(self) -> Work | None:
         """A station prepares one evaluation while another one runs, not more."""
@@ -299,21 +310,22 @@ class _Desk:
 
     def _lost(self, held: HeldOutDraw) -> list[int]:
         """Seeds of a draw that wait at a station which has fallen silent or gives up on them."""
-        lost: list[int] = []
+        chunks = [work for work in self.state.works.values() if work.work.draw == held.number and not work.ended]
+        taken = {seed for work in self._chunks(held) for seed in work.work.seeds}
+        seeds = dict.fromkeys(seed for work in chunks for seed in work.work.seeds)
+        return [seed for seed in seeds if seed not in held.results and seed not in taken]
+
+    def _chunks(self, held: HeldOutDraw) -> list[WorkState]:
+        """Chunks of a draw that go on where they are: not ended or given up, their station neither silent nor parked."""
+        found = []
         for work in self.state.works.values():
-            if work.ended or work.work.draw != held.number or work.work.kind is not WorkKind.HELD_OUT:
-                continue
-            heard_s = max(work.claimed_s, self.state.stations.get(work.work.station, 0.0))
-            gone = self.now_s - heard_s > self.settings.lost_s or work.work.station in self.state.parked
-            if gone or (work.orphaned and work.claims >= self.settings.most_claims):
-                lost += [seed for seed in work.work.seeds if seed not in held.results]
-        claimed = [
-            seed
-            for work in self.state.running
-            for seed in work.work.seeds
-            if work.claimed_s > self.now_s - self.settings.lost_s
-        ]
-        return [seed for seed in lost if seed not in set(claimed)]
+            station = work.work.station
+            heard_s = max(work.claimed_s, self.state.stations.get(station, 0.0))
+            there = station not in self.state.parked and self.now_s - heard_s <= self.settings.lost_s
+            given_up = work.orphaned and work.claims >= self.settings.most_claims
+            if work.work.draw == held.number and there and not work.ended and not given_up:
+                found.append(work)
+        return found
 
     def _draw_number(self) -> int:
         return max(self.state.draws, default=0) + 1

@@ -41,7 +41,7 @@ def test_a_lab_of_simulated_stations_declares_none(tmp_path: Path) -> None:
 
 
 def test_the_speed_that_nobody_names_is_the_environments() -> None:
-    assert read_speed("", "pin_insertion") == card("pin_insertion").speed == 5.0
+    assert read_speed("", "pin_insertion") == card("pin_insertion").speed == 8.0
     assert read_speed("", "push_t") == 10.0
     assert read_speed("max", "push_t") == 0.0
     with pytest.raises(UsageError, match=r"--speed 'fast': a factor above 0 .* or max is needed. Try: --speed 10"):

@@ -160,6 +160,34 @@ def test_seeds_of_a_chunk_that_broke_off_are_handed_out_again() -> None:
     assert again.seeds[: len(work.seeds) - 3] == work.seeds[3:][: len(again.seeds)]
 
 
+def test_held_out_seeds_are_run_once_however_often_stations_park() -> None:
+    bench = Bench(held_out_n=80, budget_s=6000)
+    bench.baseline(success=True)
+    while (first := bench.claim("robot-1")).kind is not WorkKind.HELD_OUT:
+        bench.finish(first, success=True)
+    second, third = bench.claim("robot-1"), bench.claim("robot-2")
+    bench.episodes(first, "I0", first.seeds[:3], SeedPool.HELD_OUT, success=True)
+    bench.emit("station_parked", station="robot-1", data={"reason": "the pin lies"})
+    taken = bench.claim("robot-2")
+    assert not set(taken.seeds) & {*first.seeds[:3], *third.seeds}, "what is measured or under way is not run again"
+    assert set(taken.seeds) <= {*first.seeds[3:], *second.seeds}
+    bench.campaign.now_s += 1000
+    bench.episodes(third, "I0", third.seeds[:1], SeedPool.HELD_OUT, success=True)
+    bench.emit("station_unparked", station="robot-1")
+    back = bench.claim("robot-1", bench.campaign.now_s - START_S)
+    assert back.iteration in (first.iteration, second.iteration)
+    assert not set(back.seeds) & {*first.seeds[:3], *taken.seeds}, "what another station took over stays there"
+    bench.emit("station_parked", station="robot-2", data={"reason": "the pin lies"})
+    bench.finish(back, success=True)
+    while not bench.state.solved:
+        work = bench.claim("robot-1", bench.campaign.now_s - START_S)
+        assert work.kind is WorkKind.HELD_OUT, work.reason
+        assert not set(work.seeds) & set(bench.state.draws[1].results)
+        assert len(work.seeds) == len(set(work.seeds))
+        bench.finish(work, success=True)
+    assert len(bench.state.draws[1].results) == 80
+
+
 def test_the_final_draw_begins_when_the_time_left_is_just_enough_and_stops_running_trials() -> None:
     bench = Bench()
     bench.baseline()
