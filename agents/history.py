@@ -21,6 +21,8 @@ _HARDLY_RAN = 3
 """An idea that was overtaken before it had so many episodes says nothing: it may be proposed again."""
 _FORGETTING = 0.25
 """Gain of success rate plus mean score after which an older result counts 1/e."""
+_DOUBT_N = 10
+"""Episodes whose weight the belief has that a change does nothing."""
 PENDING_FAILURES = 0.5
 """A pending idea counts as half a failure, so that ideas proposed side by side spread out (a constant liar)."""
 
@@ -37,6 +39,8 @@ class Attempt:
     """In [0, 1] (see `worth`); None while pending."""
     relevance: float = 1.0
     """How much it still says about today's incumbent, in [0, 1]; see `History.relevance`."""
+    lift: float = 0.0
+    """Success rate plus mean score above its parent's, drawn to 0 where few episodes say so; in [-2, 2]."""
     displaced: bool = False
     """Not an attempt: the module was replaced by a better one."""
 
@@ -84,7 +88,7 @@ class History:
             for slot, module in swaps(idea.mutation).items():
                 others = frozenset((key, value) for key, value in idea.modules.items() if key != slot)
                 value = worth(idea, parent)
-                history.attempts.append(Attempt(idea.idea, slot, module, others, value, relevance))
+                history.attempts.append(Attempt(idea.idea, slot, module, others, value, relevance, _lift(idea, parent)))
                 history._learn_slot(slot, value, relevance)
                 displaced = parent.modules.get(slot) if parent else None
                 if displaced and idea.decision is Decision.KEEP:
@@ -124,6 +128,12 @@ class History:
         """The attempts at a module of a slot, oldest first."""
         return [attempt for attempt in self.attempts if (attempt.slot, attempt.module) == (slot, module)]
 
+    def hope(self, slot: str, module: str) -> float:
+        """What a module brought wherever it was tried, newer results first in weight; 0 if nothing is known."""
+        tries = self.tries(slot, module)
+        weights = [attempt.relevance for attempt in tries]
+        return sum(w * attempt.lift for w, attempt in zip(weights, tries, strict=True)) / max(sum(weights), 1.0)
+
     def others(self, slot: str) -> frozenset[tuple[str, str]]:
         """The incumbent's modules in all slots but one."""
         return frozenset((key, value) for key, value in self.incumbent.modules.items() if key != slot)
@@ -136,6 +146,13 @@ def _says_nothing(idea: IdeaSummary) -> bool:
 def _level(idea: IdeaSummary | None) -> float:
     """Success rate plus mean score; 0 where nothing is known."""
     return idea.successes / idea.n + (idea.mean_score or 0.0) if idea is not None and idea.n else 0.0
+
+
+def _lift(idea: IdeaSummary, parent: IdeaSummary | None) -> float:
+    """What an idea brought to its parent, as far as its episodes can be believed."""
+    if parent is None or not parent.n:
+        return 0.0
+    return idea.n / (idea.n + _DOUBT_N) * (_level(idea) - _level(parent)) if idea.n else 0.0
 
 
 def _ancestry(name: str, ideas: Mapping[str, IdeaSummary]) -> list[str | None]:

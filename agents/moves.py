@@ -25,6 +25,8 @@ HARM_WEIGHT = 0.15
 """Weight of a module that did harm beside other modules."""
 DISPLACED_WEIGHT = 0.25
 """Weight of a module that a better one has replaced."""
+HOPE_NOISE = 0.2
+"""How far chance and the families' draws move a module's hope in pairs; about the spread of a trial of ten episodes."""
 SAME_NEIGHBOURS = 0.0
 """Factor when it failed beside the very modules that surround it now: only other knob values have changed."""
 
@@ -109,15 +111,17 @@ def adopt_moves(history: History) -> Iterator[Move]:
 
 
 def pair_moves(history: History, families: Families, rng: random.Random) -> Iterator[Move]:
-    """Two swaps at once, for when every single one has been tried here: what failed alone may work together."""
+    """Two swaps at once, for when every single one has been tried here: what alone was too little to tell may do together.
+
+    In the order of what the two brought alone (`History.hope`), with a little noise, so that pairs side by side differ.
+    """
     draws = families.draw(rng)
     hopes: list[tuple[float, str, str, str]] = []
     for slot, name, module in history.catalogue:
         if history.incumbent.modules.get(slot, name) != name:
-            tries = history.tries(slot, name)
-            hope = max((attempt.worth or 0.0 for attempt in tries), default=0.0)
             family = max(module.families, key=lambda known: draws[known])
-            hopes.append((hope + 0.5 * draws[family] + 0.5 * rng.random(), slot, name, family))
+            noise = HOPE_NOISE * (0.5 * draws[family] + 0.5 * rng.random())
+            hopes.append((history.hope(slot, name) + noise, slot, name, family))
     hopes.sort(reverse=True)
     for later in range(1, len(hopes)):
         for earlier in range(later):

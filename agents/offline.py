@@ -17,7 +17,7 @@ from typing import Literal
 from agents import moves
 from agents.catalogue import catalogue_path, load_catalogue
 from agents.families import Families, failure_families
-from agents.history import History, adoptable
+from agents.history import PENDING_FAILURES, History, adoptable, worth
 from agents.moves import Move
 from agents.recipe import read_recipe, write_recipe
 from agents.wording import Wording, describe
@@ -31,8 +31,8 @@ UNTRIED_FOR_FULL_SHARE = 4
 """With at least this many open swaps the structural share is at its largest."""
 
 STUCK_PAIR_SHARE = 0.7
-"""Share of pairs of swaps among the proposals once every single swap has failed on a policy that hardly succeeds: the
-numbers of a wrong structure say little."""
+"""Share of pairs of swaps, at least, among the proposals once every single swap has failed on a policy that hardly
+succeeds: the numbers of a wrong structure say little."""
 
 ABLE, SLOW = 0.4, 0.65
 """An incumbent with this success rate that takes this share of the time limit on average is short of time."""
@@ -87,7 +87,7 @@ class OfflineResearcher:
     def _choose(self, history: History, families: Families, context: ProposalContext) -> tuple[Move | None, Kind]:
         """The first move nobody has tried, of the kinds in the order that chance and the state of the search give."""
         rng = random.Random(derive(self.seed, context.seed, context.idea))
-        for kind in _kinds(history, rng):
+        for kind in _kinds(history, context.incumbent, rng):
             for move in self._moves(kind, history, families, rng):
                 if move.recipe.signature(history.catalogue) not in history.seen:
                     return move, kind
@@ -159,15 +159,32 @@ def structural_share(history: History) -> float:
     return max(0.2, most * min(1.0, open_weight / UNTRIED_FOR_FULL_SHARE))
 
 
-def _kinds(history: History, rng: random.Random) -> list[Kind]:
-    """The kinds of move in the order to try them."""
+def _kinds(history: History, name: str, rng: random.Random) -> list[Kind]:
+    """The kinds of move in the order to try them, from the incumbent called `name`.
+
+    Where every single swap has been tried, pairs and knobs compete by Thompson sampling over what they came to here.
+    """
     structural_first = rng.random() < structural_share(history)
     kinds: list[Kind] = ["swap", "knob", "pair"] if structural_first else ["knob", "swap", "pair"]
-    if history.success < ABLE and not moves.open_swaps(history) and rng.random() < STUCK_PAIR_SHARE:
-        kinds = ["pair", "knob", "swap"]
+    if not moves.open_swaps(history):
+        stuck = history.success < ABLE and rng.random() < STUCK_PAIR_SHARE
+        pairs_first = stuck or _record(history, name, "swaps", rng) > _record(history, name, "knob", rng)
+        kinds = ["pair", "knob", "swap"] if pairs_first else ["knob", "pair", "swap"]
     if rng.random() < ADOPT_CHANCE and adoptable(history.ideas):
         return ["adopt", *kinds]
     return kinds
+
+
+def _record(history: History, name: str, kind: str, rng: random.Random) -> float:
+    """One draw from the posterior of "a mutation of this kind is worth keeping" on the incumbent, uniform prior."""
+    alpha = beta = 1.0
+    parent = next((idea for idea in history.ideas if idea.idea == name), None)
+    for idea in history.ideas:
+        if idea.parent == name and kind in idea.mutation:
+            value = worth(idea, parent)
+            alpha += value or 0.0
+            beta += PENDING_FAILURES if value is None else 1.0 - value
+    return rng.betavariate(alpha, beta)
 
 
 def _sources(passages: tuple[Passage, ...], families: tuple[str, ...]) -> tuple[str, ...]:
