@@ -13,7 +13,7 @@ IN_MEMORY := $(if $(shell test -w /dev/shm && echo yes),--basetemp=$(SCRATCH))  
 .PHONY: demo test test-slow chaos lint format lock proto system clean
 
 demo: $(READY)  ## Two simulated stations take Push-T from failing to solved; ends with a report
-	$(BIN)/nightlab run push_t --stations 2 --researcher offline --profile nominal --speed 15 --budget 12m --lab lab
+	$(BIN)/nightlab run push_t --stations 2 --researcher offline --profile nominal --speed 15 --budget 13m --lab lab
 
 test: $(READY)  ## Everything that must hold, in under 10 minutes on 2 cores
 	$(BIN)/python -m pytest -q -m "not slow" $(IN_MEMORY) -n 2 --dist loadfile --ignore tests/flows --ignore tests/commands/test_prefect.py tests
