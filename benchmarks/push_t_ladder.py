@@ -31,7 +31,7 @@ HELD: Final = 5
 TRUE_COVERAGE: Final = 0.95
 BASELINE: Final = {
     "sense": "sense_raw", "choose": "choose_through_centre", "route": "route_around", "drive": "drive_creep",
-    "endgame": "endgame_none", "pause": "pause_long", "recover": "recover_none",
+    "endgame": "endgame_early", "pause": "pause_long", "recover": "recover_none",
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from policies.library.pipeline import Pipeline, read_params
 from policies.library.push_t import (
     choose_through_centre,
     drive_creep,
-    endgame_none,
+    endgame_early,
     pause_long,
     recover_none,
     route_around,
@@ -18,7 +18,7 @@ MODULES = {
     "choose": choose_through_centre,
     "route": route_around,
     "drive": drive_creep,
-    "endgame": endgame_none,
+    "endgame": endgame_early,
     "pause": pause_long,
     "recover": recover_none,
 }
