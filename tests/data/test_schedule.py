@@ -1,71 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 
-from data.campaign_state import CampaignState
 from data.held_out import HeldOutDraw
 from data.pacing import MOST_OVERHEAD, final_n, held_out_s
 from data.pairs import Result
 from data.schedule import final_due, next_work, stop_trial
 from data.statistics import max_failures
-from data.synthetic import START_S, SyntheticCampaign
+from data.synthetic import START_S
 from data.trial_plan import judge_trial, trial_plan
 from nightlab.errors import UsageError
-from nightlab.records import CampaignSpec, Decision, EventKind, Outcome, SeedPool, Work, WorkKind
-
-
-class Bench:
-    """A state that is moved by hand, through real events."""
-
-    def __init__(self, **spec: object) -> None:
-        self.campaign = SyntheticCampaign(CampaignSpec.model_validate({"campaign": "C1", "budget_s": 600, **spec}))
-        self.state: CampaignState = self.campaign.state
-        self.emit("campaign_started", data=self.campaign.spec.model_dump(mode="json"))
-        from nightlab.records import Proposal, ProposalStatus
-
-        self.campaign._commit("I0", None, Proposal(status=ProposalStatus.OK, researcher="template"))
-
-    def emit(
-        self, kind: EventKind, iteration: str = "", station: str = "", data: dict[str, object] | None = None
-    ) -> None:
-        self.campaign._emit(kind, iteration, station, data or {})
-
-    def claim(self, station: str, at_s: float = 0.0) -> Work:
-        self.campaign.now_s = START_S + at_s
-        work = next_work(self.state, station, self.campaign.now_s, self.campaign._draw)
-        if work.kind not in (WorkKind.WAIT, WorkKind.STOP):
-            self.emit("work_claimed", work.iteration, station, work.model_dump(mode="json"))
-        return work
-
-    def idea(self, name: str, parent: str = "I0", station: str = "robot-1") -> Work:
-        """A claimed and committed idea."""
-        from nightlab.records import Proposal, ProposalStatus
-
-        work = Work(kind=WorkKind.SEARCH, campaign="C1", iteration=name, station=station, parent=parent)
-        self.emit("work_claimed", name, station, work.model_dump(mode="json"))
-        self.campaign.recipes[name] = self.campaign.recipes["I0"]
-        self.campaign._commit(name, parent, Proposal(status=ProposalStatus.OK, researcher="offline"), station)
-        return work
-
-    def episodes(
-        self, work: Work, idea: str, seeds: Sequence[int], pool: SeedPool, success: bool, score: float = 0.3
-    ) -> None:
-        outcome = Outcome.SUCCESS if success else Outcome.FAILURE
-        for seed in seeds:
-            self.campaign._record(
-                work, idea, pool, seed, 0, (outcome, 0.96 if success else score, 100, "" if success else "rotated")
-            )
-            self.campaign.now_s += 1
-
-    def finish(self, work: Work, success: bool = False) -> None:
-        self.episodes(work, work.idea, work.seeds, work.pool or SeedPool.SEARCH, success)
-        self.emit("iteration_ended", work.iteration, work.station, {"status": "evaluated", "detail": ""})
-
-    def baseline(self, success: bool = False) -> None:
-        for station in ("robot-1", "robot-2"):
-            self.finish(self.claim(station), success)
+from nightlab.records import Decision, Outcome, SeedPool, Work, WorkKind
+from tests.data.schedule_bench import Bench
 
 
 def test_the_baseline_is_shared_out_and_then_ideas_are_asked_for() -> None:
