@@ -262,9 +262,9 @@ def test_an_episode_of_push_t_on_the_arm(tmp_path: Path, fake_camera: None) -> N
                 verdict = PushTVerifier().verify(evidence)
                 assert verdict.outcome is Outcome.FAILURE, f"not on its goal: {verdict.reason}"
                 goal = dict(zip(("block_x_px", "block_y_px", "block_angle_rad"), GOAL_POSE, strict=True))
-                aside = {"agent_x_px": 60.0, "agent_y_px": 450.0}
+                aside = {key: start[key] for key in ("agent_x_px", "agent_y_px")}  # back: away from the T it pushed
                 for _ in range(40):
-                    await session.step([{"target_xy": np.array([60.0, 450.0])}])
+                    await session.step([{"target_xy": np.array(list(aside.values()))}])
                 fake.world.teleport({**aside, **goal}, 0)
                 evidence = await environment.evidence(station, session)
                 assert PushTVerifier().verify(evidence).outcome is Outcome.SUCCESS, "on its goal, by the camera"
