@@ -20,7 +20,8 @@ from environments.pin_insertion.start import hole_offset
 from environments.pin_insertion.vision import Head, look
 from nightlab import pin_box as box
 from nightlab.contracts import Frame, Values
-from nightlab.skills.rotation import compose, to_matrix
+from nightlab.skills.pin import UPRIGHT_rad
+from nightlab.skills.rotation import compose, tilt_rad, to_matrix
 
 Array = NDArray[np.float64]
 
@@ -40,7 +41,7 @@ class Found:
     head: Array
     """(3,) m, centre of the head, table frame."""
     lies: bool
-    """Whether it lies instead of standing in a hole; `pose` means nothing then."""
+    """Whether it lies, or leans on something, instead of standing in a hole."""
 
 
 def locate(frames: Sequence[Frame], values: Values) -> Found | None:
@@ -61,7 +62,7 @@ def locate(frames: Sequence[Frame], values: Values) -> Found | None:
     tilt = lean * (math.atan2(size, float(axis[2])) / size) if size > 1e-9 else np.zeros(3)
     rotvec = compose(np.array([0.0, 0.0, head_yaw]), tilt)
     pose = np.concatenate([centre - axis * box.GRASP_TO_TIP_m, rotvec])
-    return Found(pose, centre, float(head.centre[2]) < LOWEST_HEAD_m)
+    return Found(pose, centre, float(head.centre[2]) < LOWEST_HEAD_m or tilt_rad(rotvec) > UPRIGHT_rad)
 
 
 def without_rack(frame: Frame) -> Frame:

@@ -14,26 +14,20 @@ from numpy.typing import NDArray
 from environments.pin_insertion import spec
 from nightlab.contracts import Values
 from nightlab.errors import SkillError
+from nightlab.skills.handover import hand_over, take_back, withdraw
 from nightlab.skills.motion import Arm, Hands, Skill, glide, holds
-from nightlab.skills.pin import (
-    OPEN_m,
-    extract,
-    grasp,
-    hand_over,
-    head_of,
-    home,
-    look,
-    pin_of,
-    raised,
-    take_back,
-    withdraw,
-)
-from nightlab.skills.rotation import between
+from nightlab.skills.pick_up import pick_up
+from nightlab.skills.pin import OPEN_m, extract, grasp, head_of, home, look, pin_of, raised
+from nightlab.skills.rotation import lean_rad
 
 Array = NDArray[np.float64]
 
 CLEAR_m = 0.035
 """How far above the plate a pulled-out tip is taken."""
+ON_TABLE_m = 0.025
+"""A head lower than this lies on the table beside the plate."""
+FINGERS_m, LOWEST_m = 0.010, 0.0125
+"""How high the TCP stays above plate and table: the fingers reach 8 mm below it, and the station ends at 12 mm."""
 NEAR_m = 0.02
 """A pin whose head is nearer than this to a closed gripper's TCP is in it."""
 LEFT_PARKED = (-0.22, 0.02, 0.22, 0.0, 0.0, 0.0)
@@ -88,6 +82,17 @@ def pin_standing(hands: Hands, pin: Array, counts: Counts) -> Skill:
     yield from straighten(hands, counts)
 
 
+def pin_lying(hands: Hands, head: Array, heading_rad: float, counts: Counts) -> Skill:
+    """A pin that lies on the plate or on the table, or leans, its head at (3,) m: pick it up and set it straight."""
+    counts.pickups += 1
+    floor_z_m = float(hands.seen["hole_estimate"][2]) if head[2] > ON_TABLE_m else 0.0
+    yield from pick_up(hands, "right", head, heading_rad, lowest_z_m=max(LOWEST_m, floor_z_m + FINGERS_m))
+    yield from look(hands)
+    if not has_pin(hands, "right", pin_of(hands.seen)):
+        raise SkillError("the gripper closed on something beside the pin's head")
+    yield from straighten(hands, counts)
+
+
 def straighten(hands: Hands, counts: Counts) -> Skill:
     """Hand the pin over to the left hand and back, if it does not sit straight in the right one; park the left arm."""
     yield from park_left(hands)  # a handover that failed may have left it where the pin shall go
@@ -135,6 +140,5 @@ def sits_well(hands: Hands, *, slack: float = 1.0) -> bool:
     """Whether the pin hangs straight from the right hand, its head in the middle of the jaws, by the sensors."""
     pin, tcp = pin_of(hands.seen), hands.seen["right_tcp"]
     off = head_of(pin) - tcp[:3]
-    lean = between(np.asarray(tcp[3:]), pin[3:])
-    tilted = float(np.hypot(lean[0], lean[1]))
-    return tilted <= slack * spec.MAX_GRASP_TILT_rad and float(np.sqrt(off @ off)) <= slack * spec.MAX_GRASP_SLIP_m
+    tilted_rad = lean_rad(np.asarray(tcp[3:]), pin[3:])
+    return tilted_rad <= slack * spec.MAX_GRASP_TILT_rad and float(np.sqrt(off @ off)) <= slack * spec.MAX_GRASP_SLIP_m

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from environments.pin_insertion import spec
+from environments.pin_insertion.heading import heading_of
 from environments.pin_insertion.locate import locate
 from environments.pin_insertion.ready import ready
 from environments.pin_insertion.recover import (
@@ -22,6 +23,7 @@ from environments.pin_insertion.recover import (
     out_of_sight,
     pin_in_hand,
     pin_in_left,
+    pin_lying,
     pin_standing,
 )
 from environments.pin_insertion.start import sample_start, start_distance
@@ -122,17 +124,18 @@ class Resetter:
         if holds(hands.seen, "left"):
             await perform(session, pin_in_left(hands, self._counts), hands)
             return
-        found = locate(self._before, hands.seen) if self._before else None
-        self._before = []
-        if found is None:  # the arm stood in the way
+        frames, self._before = self._before, []
+        found = locate(frames, hands.seen) if frames else None
+        if found is None or found.lies:  # the arm stood in the way, or stands where it must come down
             await perform(session, out_of_sight(hands), hands)
-            seen = await session.hold()
-            found = locate(await self._shoot(), seen.values)
+            seen, frames = await session.hold(), await self._shoot()
+            found = locate(frames, seen.values)
         if found is None:
             raise SkillError("no hand holds the pin and no camera sees it")
         if found.lies:
-            x, y, z = found.head
-            raise SkillError(f"the pin lies, its head at ({x:.3f}, {y:.3f}, {z:.3f}) m")
+            heading_rad = heading_of(frames, found)
+            await perform(session, pin_lying(hands, found.head, heading_rad, self._counts), hands)
+            return
         await perform(session, pin_standing(hands, found.pose, self._counts), hands)
 
     async def _measure(self, asked: dict[str, float]) -> tuple[dict[str, float], str]:

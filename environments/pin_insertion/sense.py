@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from environments.pin_insertion.spec import HOLES, IN_HOLE_m
 from environments.pin_insertion.start import hole_offset
 from nightlab.contracts import Values
-from nightlab.skills.rotation import between, tilt_rad
+from nightlab.skills import rotation
+from nightlab.skills.rotation import tilt_rad
 
 Array = NDArray[np.float64]
 
@@ -57,8 +58,8 @@ def insertion(values: Values) -> Insertion:
 
 def lean_rad(values: Values) -> float:
     """How far the pin leans in the right gripper, by the pin sensor; a turn about its axis is none."""
-    lean = between(np.asarray(values["right_tcp"][3:], dtype=np.float64), np.asarray(values["pin_estimate"][3:]))
-    return math.hypot(float(lean[0]), float(lean[1]))
+    tool, pin = (np.asarray(values[key][3:], dtype=np.float64) for key in ("right_tcp", "pin_estimate"))
+    return rotation.lean_rad(tool, pin)
 
 
 def mean_values(seen: Sequence[Values], key: str) -> Array:

@@ -64,7 +64,7 @@ MAX_FORCE_N = 40.0
 """The force at either wrist must stay below it over the whole episode."""
 TOPPLING_rad, TOPPLING_PERIODS = 0.35, 3
 """A pin that leans more than this in the gripper, by the pin sensor, for so many periods topples: nothing can succeed with
-it, and pressing on would lose it where no hand can pick it up."""
+it, and pressing on would drop it."""
 COME_OFF_m = 0.01
 """How far above where it is then the hand is sent."""
 LIVE_DEPTH_m = 0.0165

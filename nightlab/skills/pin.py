@@ -1,4 +1,4 @@
-"""Skills with a pin that has a square head: grasp, extract, hand over, place, pick up, let go.
+"""Skills with a pin that has a square head: grasp, extract, carry, place, let go.
 
 A pin's pose is the place of its tip (m) and the rotation vector of its frame, z from the tip to the head: zero stands
 upright with the head's faces along x and y. It is what the station's `pin_estimate` gives.
@@ -43,31 +43,6 @@ ROCK_rad = 0.03
 LOOK_TICKS = 6
 UPRIGHT_rad = 0.35
 """A pin that leans less than this stands; one that leans more lies."""
-HEADING_rad, DOWN_rad = 0.2, 0.35
-"""The left hand takes a shaft pointing from +x towards +y by the one and down by the other: level and straight from the
-side its wrist would be singular and its elbow at the stop."""
-TOWARDS: Array = np.array(
-    [
-        math.cos(DOWN_rad) * math.cos(HEADING_rad),
-        math.cos(DOWN_rad) * math.sin(HEADING_rad),
-        -math.sin(DOWN_rad),
-    ]
-)
-SIDEWAYS: Array = compose(
-    compose(np.array([0.0, 0.0, -math.pi / 2]), np.array([0.0, DOWN_rad - math.pi / 2, 0.0])),
-    np.array([0.0, 0.0, HEADING_rad]),
-)
-"""Rotation vector of a tool that points along TOWARDS with its jaws level: how the left hand takes a shaft."""
-UP: Array = np.array([0.0, 0.0, 1.0])
-LEAN_rad, MOST_ROLL_rad = 0.25, 1.3
-"""A pin that was pressed hard leans in the right jaws, up to 1 rad. From the first on the left tool leans with it: level
-jaws would push the shaft away. The second is what the wrist is asked for at most."""
-SHAFT_m = 0.012
-"""Where on the shaft the left hand takes it, above the tip: so low that its palm keeps clear of the right fingers."""
-NARROW_m = HEAD_m + 0.008
-"""Jaws around a head while the other hand is near."""
-BACK_m = 0.07
-"""How far the left hand comes from, and goes to."""
 
 
 def look(hands: Hands, ticks: int = LOOK_TICKS) -> Skill:
@@ -184,75 +159,6 @@ def carry(hands: Hands, arm: Arm, tip: Sequence[float] | Array, yaw_rad: float, 
         off = pin_of(hands.seen)[:3] - np.asarray(tip, dtype=np.float64)
         if float(np.sqrt(off @ off)) < 0.0015:
             return
-
-
-def hand_over(hands: Hands, tip: Sequence[float], yaw_rad: float = 0.0) -> Skill:
-    """Give the pin from the right hand to the left one, which comes from the side, and take it again from above.
-
-    The right hand's jaws set the pin upright about y, the left hand's about x: afterwards it hangs straight and its head
-    sits in the middle of the right jaws. `tip` is where the tip is meanwhile. Raises SkillError if it is lost.
-    """
-    hands.soften("right")
-    hands.soften("left")
-    yield from carry(hands, "right", tip, yaw_rad)
-    pin = pin_of(hands.seen)
-    shaft = pin[:3] + rotate(pin[3:], SHAFT_m * UP)
-    roll_rad = _roll(pin)
-    tool = compose(SIDEWAYS, roll_rad * TOWARDS)
-    at = np.array([*shaft, *tool])
-    away = at.copy()
-    away[:3] -= BACK_m * TOWARDS
-    hands.jaws("left", OPEN_m)
-    yield from move(hands, "left", away, within_m=0.004, within_rad=0.05)
-    yield from move(hands, "left", at, speed_m_s=0.06, within_m=0.0015, within_rad=0.03)
-    yield from grip(hands, "left")
-    hangs = np.array([0.0, pin[4], 0.0])  # the left jaws set it upright about x; its lean about y stays
-    if roll_rad:
-        hangs = compose(pin[3:], between(tool, SIDEWAYS))
-        yaw_rad = yaw_of(hangs)
-        yield from let_go(hands, "right", OPEN_m)
-        yield from glide(hands, "right", raised(hands.seen["right_tcp"], ABOVE_m))
-        yield from move(hands, "left", [*at[:3], *SIDEWAYS], within_m=0.004, within_rad=0.03)
-    yield from take_back(hands, yaw_rad, hangs)
-
-
-def _roll(pin: Array) -> float:
-    """How far the left tool is turned about TOWARDS so that its jaws close across the shaft of a pin (6,), rad.
-
-    0 for one that leans so little that closing jaws set it upright.
-    """
-    up, axis = (v - (v @ TOWARDS) * TOWARDS for v in (UP, rotate(pin[3:], UP)))
-    roll_rad = math.atan2(float(TOWARDS @ np.cross(up, axis)), float(up @ axis))
-    return 0.0 if abs(roll_rad) < LEAN_rad else max(-MOST_ROLL_rad, min(MOST_ROLL_rad, roll_rad))
-
-
-def take_back(hands: Hands, yaw_rad: float = 0.0, hangs: Array | None = None) -> Skill:
-    """Take the pin, whose shaft the left hand holds sideways, by its head with the right hand; the left hand lets go.
-
-    Where the head is follows from the left hand and from how the pin hangs in it (a rotation vector, upright if it is not
-    said), so this also mends a handover that was broken off. Raises SkillError if the pin is lost.
-    """
-    left = np.array(hands.seen["left_tcp"], dtype=np.float64)
-    up = rotate(np.zeros(3) if hangs is None else hangs, (GRASP_TO_TIP_m - SHAFT_m) * UP)
-    goal = np.array([*(left[:3] + up), 0.0, 0.0, yaw_rad])
-    yield from let_go(hands, "right", NARROW_m)
-    here = np.array(hands.seen["right_tcp"], dtype=np.float64)
-    up_m = max(0.0, float(goal[2] + ABOVE_m / 2 - here[2]))
-    yield from move(hands, "right", raised(here, up_m), within_m=0.004, must=False, patience_s=0.5)
-    yield from move(hands, "right", raised(goal, ABOVE_m / 2), within_m=0.001)
-    yield from move(hands, "right", goal, speed_m_s=0.05, within_m=0.0008)
-    yield from grip(hands, "right")
-    yield from withdraw(hands)
-    if not holds(hands.seen, "right"):
-        raise SkillError("the pin was lost in the handover")
-
-
-def withdraw(hands: Hands) -> Skill:
-    """Left hand: let go of a shaft, and back, out of the right one's way."""
-    yield from let_go(hands, "left", OPEN_m)
-    away = np.array(hands.seen["left_tcp"], dtype=np.float64)
-    away[:3] -= BACK_m * TOWARDS
-    yield from move(hands, "left", away, within_m=0.01, must=False, patience_s=0.5)
 
 
 def home(hands: Hands, arm: Arm, pose: Sequence[float], *, width_m: float | None = None) -> Skill:

@@ -57,3 +57,8 @@ def rotate(rotvec: Array, vector: Array) -> Array:
 def tilt_rad(rotvec: Array) -> float:
     """Angle between the turned z axis and z, rad."""
     return math.acos(max(-1.0, min(1.0, float(to_matrix(rotvec)[2, 2]))))
+
+
+def lean_rad(tool: Array, pin: Array) -> float:
+    """Angle between the turned z axes of two rotation vectors, rad: a turn of either about its own axis is none."""
+    return math.acos(max(-1.0, min(1.0, float(to_matrix(tool)[:, 2] @ to_matrix(pin)[:, 2]))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 
 import numpy as np
@@ -10,13 +11,17 @@ import pytest
 
 from environments.pin_insertion import spec
 from environments.pin_insertion.environment import PinInsertion
+from environments.pin_insertion.heading import lying_heading
 from environments.pin_insertion.recover import LEFT_PARKED
 from environments.pin_insertion.sense import lean_rad
 from environments.pin_insertion.start import sample_start
 from nightlab.contracts import Lease
 from nightlab.errors import StationError
+from nightlab.pin_box import GRASP_TO_TIP_m
+from nightlab.skills.handover import SIDEWAYS, hand_over
 from nightlab.skills.motion import Hands, glide, move, pause
-from nightlab.skills.pin import SIDEWAYS, hand_over, look, pin_of, raised
+from nightlab.skills.pin import look, pin_of, raised
+from nightlab.skills.rotation import compose
 from nightlab.skills.run import perform
 from nightlab.testing.fake_station import FakeStation
 from robots.profiles import Spread, load_profile
@@ -121,6 +126,26 @@ def test_a_pin_that_leans_far_in_the_jaws_is_set_upright_by_a_hand_that_leans_wi
     on_the_bench(body, grasp_tilt_rad=Spread(value=0.6))
 
 
+@pytest.mark.parametrize("head_xy_m", [(0.02, 0.06), (-0.04, -0.06)], ids=["plate", "table"])
+@pytest.mark.parametrize("heading_rad", [-0.6, 2.3], ids=["forwards", "backwards"])
+def test_a_pin_that_lies_is_picked_up_and_set_upright(heading_rad: float, head_xy_m: tuple[float, float]) -> None:
+    async def body(environment: PinInsertion, station: FakeStation, lease: Lease) -> None:
+        await _lay(station, head_xy_m, heading_rad)
+        frames = [await station.capture(camera) for camera in spec.CAMERAS]
+        seen = lying_heading(frames[0])
+        assert seen is not None
+        assert abs(math.remainder(seen - heading_rad, 2 * math.pi)) < 0.15
+        report = await environment.reset(station, lease, 23, admin=station)
+        assert report.success, report.reason
+        assert report.counts["pickups"] == 1
+        assert report.counts["handovers"] >= 1
+        truth = await station.truth()
+        assert truth["held"] == 1.0
+        assert np.hypot(truth["pin_rx_rad"], truth["pin_ry_rad"]) < 0.08
+
+    on_the_bench(body)
+
+
 def test_a_left_arm_that_a_failed_handover_left_there_is_parked_before_the_episode() -> None:
     async def body(environment: PinInsertion, station: FakeStation, lease: Lease) -> None:
         async with station.control(lease, "test") as session:
@@ -174,6 +199,18 @@ async def _stand(station: FakeStation, *, hole: int = 0, away: bool = False) -> 
     pin = dict(zip(("pin_x_m", "pin_y_m", "pin_z_m"), place, strict=True))
     turn = {"pin_rx_rad": 1.57 if away else 0.0, "pin_ry_rad": 0.0, "pin_rz_rad": 0.2}
     await station.teleport({**aside, **pin, **turn, "bottom_m": 0.025}, 1)
+
+
+async def _lay(station: FakeStation, head_xy_m: tuple[float, float], heading_rad: float) -> None:
+    """The pin lies, its head somewhere and its tip along a heading, the right gripper is empty and aside."""
+    on_plate = math.hypot(head_xy_m[0], head_xy_m[1] - 0.05) < 0.05
+    c, s = math.cos(heading_rad), math.sin(heading_rad)
+    tip = (head_xy_m[0] + GRASP_TO_TIP_m * c, head_xy_m[1] + GRASP_TO_TIP_m * s, 0.055 if on_plate else 0.015)
+    turn = compose(np.array([0.0, 1.5, 0.0]), np.array([0.0, 0.0, heading_rad + math.pi]))
+    aside = {"hole": 1.0, "tip_x_m": 0.10, "tip_y_m": -0.15, "tip_z_m": 0.12, "yaw_rad": 0.0}
+    pin = dict(zip(("pin_x_m", "pin_y_m", "pin_z_m"), tip, strict=True))
+    turned = dict(zip(("pin_rx_rad", "pin_ry_rad", "pin_rz_rad"), turn.tolist(), strict=True))
+    await station.teleport({**aside, **pin, **turned, "bottom_m": 0.025}, 1)
 
 
 @pytest.mark.parametrize(("seed", "toppled"), [(3, False), (5, True)])
