@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from environments.pin_insertion.locate import Found
+from environments.pin_insertion.locate import Found, without_rack
 from environments.pin_insertion.patches import find_blob
 from nightlab import pin_box as box
 from nightlab.contracts import Frame
@@ -18,8 +18,9 @@ from nightlab.errors import SkillError
 
 Floats = NDArray[np.float64]
 
-FROM_m, TO_m = 0.010, 0.038
-"""Where on the shaft is looked, from the head's centre."""
+FROM_m: Final = 0.010
+TO_m: Final = 0.038
+"""From where to where on the shaft is looked, from the head's centre."""
 BESIDE_m: Final = 0.0045
 """How far beside the shaft's middle its surroundings are looked at."""
 DIRECTIONS: Final = 180
@@ -34,7 +35,7 @@ def heading_of(frames: Sequence[Frame], found: Found) -> float:
 
     Raises SkillError if the camera that looks down does not see the shaft of one that lies.
     """
-    seen = next((lying_heading(frame) for frame in frames if frame.camera == "top"), None)
+    seen = next((lying_heading(without_rack(frame)) for frame in frames if frame.camera == "top"), None)
     if seen is not None:
         return seen
     x, y, z = (float(v) for v in found.head)
@@ -55,18 +56,16 @@ def lying_heading(frame: Frame) -> float | None:
     if blob is None:
         return None
     column, row = (int(value) for value in blob.centre)
-    far_m = float(np.median(frame.depth_m[row - 2 : row + 3, column - 2 : column + 3]))
+    far_m = float(np.median(frame.depth_m[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3]))
     if far_m <= 0.0:
         return None
     scale = box.focal_px("top") / far_m  # px per m
     grey = cv2.GaussianBlur(cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY), (3, 3), 0).astype(np.float64)
     along: Floats = np.arange(FROM_m * scale, TO_m * scale, dtype=np.float64)
     angles: Floats = np.linspace(0.0, 2 * math.pi, DIRECTIONS, endpoint=False, dtype=np.float64)
-    strips = [_strip(grey, blob.centre, angles, along, side * BESIDE_m * scale) for side in (-1, 0, 1)]
-    left, middle, right = strips
-    apart = np.minimum(np.abs(middle - left), np.abs(middle - right)) * (
-        np.sign(middle - left) == np.sign(middle - right)
-    )
+    left, middle, right = (_strip(grey, blob.centre, angles, along, side * BESIDE_m * scale) for side in (-1, 0, 1))
+    to_left, to_right = middle - left, middle - right
+    apart = np.minimum(np.abs(to_left), np.abs(to_right)) * (np.sign(to_left) == np.sign(to_right))
     contrast = np.median(apart, axis=1)
     best = int(np.argmax(contrast))
     return float(math.remainder(angles[best], 2 * math.pi)) if contrast[best] >= MIN_CONTRAST else None
