@@ -35,7 +35,7 @@ def heading_of(frames: Sequence[Frame], found: Found) -> float:
 
     Raises SkillError if the camera that looks down does not see the shaft of one that lies.
     """
-    seen = next((lying_heading(without_rack(frame)) for frame in frames if frame.camera == "top"), None)
+    seen = next((lying_heading(frame) for frame in frames if frame.camera == "top"), None)
     if seen is not None:
         return seen
     x, y, z = (float(v) for v in found.head)
@@ -52,7 +52,7 @@ def lying_heading(frame: Frame) -> float | None:
     """
     if frame.depth_m is None:
         return None
-    blob = find_blob(cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2HSV), "orange")
+    blob = find_blob(cv2.cvtColor(without_rack(frame).rgb, cv2.COLOR_RGB2HSV), "orange")
     if blob is None:
         return None
     column, row = (int(value) for value in blob.centre)
