@@ -331,7 +331,7 @@ def _tell(console: Console, lab: Path, page: Path, result: dict[str, Any], wall_
         f"best      {best['idea']}: held out {held['successes']} of {held['n']} succeed, "
         f"95 % Wilson {held['wilson_low']:.3f} – {held['wilson_high']:.3f}\n"
         f"ideas     {result['kept']} kept, {result['reverted']} reverted, {result['inconclusive']} inconclusive\n"
-        f"robots    busy {_percent(result['mru'])} of the time; {result['episodes']} episodes; all took {wall_s:.0f} s"
+        f"robots    {told_busy(result)}; {result['episodes']} episodes; all took {wall_s:.0f} s"
     )
     console.print(f"report    {page}", soft_wrap=True)
     console.print(
@@ -340,5 +340,8 @@ def _tell(console: Console, lab: Path, page: Path, result: dict[str, Any], wall_
     )
 
 
-def _percent(value: float | None) -> str:
-    return "unknown part" if value is None else f"{value:.0%}"
+def told_busy(result: dict[str, Any]) -> str:
+    """How busy the robots were, or why that is not stated."""
+    if result["mru"] is None:
+        return f"how busy is not stated: {result['mru_reason']}"
+    return f"busy {result['mru']:.0%} of the time"

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.run import check_address, declared_stations, open_lab, read_speed
+from commands.run import check_address, declared_stations, open_lab, read_speed, told_busy
 from commands.services import plan
 from data.lab import Lab
 from nightlab.cards import card
@@ -46,3 +46,9 @@ def test_the_speed_that_nobody_names_is_the_environments() -> None:
     assert read_speed("max", "push_t") == 0.0
     with pytest.raises(UsageError, match=r"--speed 'fast': a factor above 0 .* or max is needed. Try: --speed 10"):
         read_speed("fast", "push_t")
+
+
+def test_a_run_ends_with_how_busy_the_robots_were_or_why_that_is_not_told() -> None:
+    assert told_busy({"mru": 0.938, "mru_reason": ""}) == "busy 94% of the time"
+    slow = {"mru": None, "mru_reason": "the host was too slow: 6.42× of 8× real time achieved"}
+    assert told_busy(slow) == "how busy is not stated: the host was too slow: 6.42× of 8× real time achieved"
