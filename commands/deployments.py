@@ -34,6 +34,7 @@ from commands.environment import HEARTBEAT_S, PROJECT
 from commands.pools import CAMPAIGN_FLOWS, CAMPAIGN_POOL, STATION_FLOWS
 from commands.prefect_api import start_run as start_run
 from nightlab.errors import ServiceError
+from nightlab.records import CampaignSpec, LabConfig
 
 POOL_LIMIT = 8
 """Concurrent flow runs of a pool: a station run, plus what a person starts from the UI. The lease keeps the order."""
@@ -54,6 +55,7 @@ async def ensure(
     station_flows: Sequence[str] = STATION_FLOWS,
     campaign_flows: Sequence[str] = CAMPAIGN_FLOWS,
     command: str | None = None,
+    config: LabConfig | None = None,
 ) -> dict[str, UUID]:
     """Create or update every pool and deployment of the lab. Idempotent; concurrent.
 
@@ -62,6 +64,7 @@ async def ensure(
         station_flows: Dotted paths of the flows that every robot gets.
         campaign_flows: Dotted paths of the flows on the pool `campaign`.
         command: What workers start for a flow run; default `flow_command()`.
+        config: The lab's; the form of a campaign is filled in with its environment, stations, profile and speed.
 
     Returns:
         Deployment ids by `flow/deployment`, e.g. `station/robot-1`.
@@ -71,6 +74,7 @@ async def ensure(
     """
     flows = {path: load(path) for path in (*campaign_flows, *station_flows)}
     template = job_template(command or flow_command())
+    form = campaign_form(config) if config is not None else {}
     async with get_client() as client:
         ids = dict(
             zip(
@@ -83,7 +87,10 @@ async def ensure(
         wanted = [(path, CAMPAIGN_POOL, flows[path].name) for path in campaign_flows]
         wanted += [(path, robot, robot) for path in station_flows for robot in robots]
         made = await asyncio.gather(
-            *(deploy(client, flows[path], ids[path], path, pool, name) for path, pool, name in wanted)
+            *(
+                deploy(client, flows[path], ids[path], path, pool, name, {"station": pool, **form})
+                for path, pool, name in wanted
+            )
         )
         await ensure_zombie_automation(client)
     return dict(zip((f"{flows[path].name}/{name}" for path, _, name in wanted), made, strict=True))
@@ -130,10 +137,27 @@ async def ensure_pool(client: PrefectClient, name: str, template: Mapping[str, A
         )
 
 
-async def deploy(client: PrefectClient, flow: Flow[..., Any], flow_id: UUID, path: str, pool: str, name: str) -> UUID:
-    """Create or update one deployment; keeps schedules that a person added."""
+def campaign_form(config: LabConfig) -> dict[str, Any]:
+    """What the form of a new campaign is filled in with: what this lab's stations are."""
+    first = config.stations[0]
+    spec = CampaignSpec(
+        environment=config.environment, stations=len(config.stations), profile=first.profile, speed=first.speed
+    )
+    return {"spec": spec.model_dump(mode="json", exclude_none=True)}
+
+
+async def deploy(
+    client: PrefectClient,
+    flow: Flow[..., Any],
+    flow_id: UUID,
+    path: str,
+    pool: str,
+    name: str,
+    known: Mapping[str, Any],
+) -> UUID:
+    """Create or update one deployment, its form filled in with what is `known`; keeps schedules that a person added."""
     schema = parameter_schema(flow).model_dump_for_openapi()
-    defaults: dict[str, Any] = {"station": pool} if "station" in schema.get("properties", {}) else {}
+    defaults = {key: value for key, value in known.items() if key in schema.get("properties", {})}
     return await client.create_deployment(
         flow_id=flow_id,
         name=name,

@@ -79,7 +79,8 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await wait_for_api(api_timeout_s)
-    await ensure(robots, station_flows=station_flows, campaign_flows=campaign_flows)
+    config = lab.config if lab is not None else None
+    await ensure(robots, station_flows=station_flows, campaign_flows=campaign_flows, config=config)
     await settle(resume=resume)
     os.environ["NIGHTLAB_FLEET_PID"] = str(os.getpid())  # flow processes check that it is still their parent
     pools = [CAMPAIGN_POOL, *robots]

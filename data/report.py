@@ -47,12 +47,10 @@ def render(spec: CampaignSpec, events: Sequence[Event], lab: Lab | None = None) 
 
 
 def percent(value: float | None, digits: int = 0) -> str:
-    """A share as `93 %` (no-break space); `–` for None. Never rounds up to 100 % or down to 0 %."""
+    """A share as `93 %` (no-break space); `–` for None. More digits where it would round up to 100 % or down to 0 %."""
     if value is None:
         return "–"
     text = f"{100 * value:.{digits}f}"
-    if float(text) == 100 and value < 1:
-        text = f"{99.9 if digits == 0 else 100 - 10**-digits:g}"
-    if float(text) == 0 and value > 0:
-        text = f"{0.1 if digits == 0 else 10**-digits:g}"
+    if digits < 6 and float(text) in (0, 100) and 0 < value < 1:
+        return percent(value, digits + 1)
     return f"{text}\u00a0%"

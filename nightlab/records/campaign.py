@@ -5,13 +5,15 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from nightlab.records.base import Record, SeedPool
 
 
 class CampaignSpec(Record):
     """What the user asked for. Also the parameters of the `campaign` flow, so it is a form in the Prefect UI."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     campaign: str = ""
     """Empty: the keeper names it (C1, C2, …)."""

@@ -34,6 +34,7 @@ def prefect_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     from commands.ports import _free_port
 
     room = tmp_path_factory.mktemp("prefect-lab")
+    Lab(room).write_config(default_config("push_t", 2, "real", 5.0))
     before = dict(os.environ)
     port = _free_port(set())
     environment = service_environment(room, f"http://127.0.0.1:{port}/api") | {"PYTHONPATH": str(HERE)}

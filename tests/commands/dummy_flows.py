@@ -7,6 +7,8 @@ from pathlib import Path
 
 from prefect import flow
 
+from nightlab.records import CampaignSpec
+
 
 @flow(name="station", flow_run_name="station {station}")
 async def station(station: str, out: str, sleep_s: float = 0.0) -> str:
@@ -20,7 +22,7 @@ async def station(station: str, out: str, sleep_s: float = 0.0) -> str:
 
 
 @flow(name="campaign")
-async def campaign(out: str, episodes: int = 1) -> int:
+async def campaign(out: str, episodes: int = 1, spec: CampaignSpec | None = None) -> int:
     """Append the pid each time it runs."""
     with open(out, "a") as file:
         file.write(f"{os.getpid()}\n")

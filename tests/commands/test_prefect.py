@@ -15,7 +15,9 @@ import httpx
 import pytest
 from conftest import HERE, start_fleet, until
 
+from data.lab import Lab
 from nightlab.errors import ServiceError, UsageError
+from nightlab.records import CampaignSpec
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -63,17 +65,24 @@ def test_every_robot_has_a_pool_and_its_forms(prefect_lab: Path) -> None:
     assert robot.entrypoint == "dummy_flows.station"
     assert robot.parameters == {"station": "robot-2"}, "the form of a robot's pool is filled in with its name"
     assert robot.enforce_parameter_schema
-    schema = by_pool["campaign"].parameter_openapi_schema
-    assert schema["properties"]["episodes"]["type"] == "integer"
+    form = by_pool["campaign"]
+    assert form.parameter_openapi_schema["properties"]["episodes"]["type"] == "integer"
+    spec = CampaignSpec.model_validate(form.parameters["spec"])
+    asked = (spec.environment, spec.stations, spec.profile, spec.speed)
+    assert asked == ("push_t", 2, "real", 5.0), "the form of a campaign is filled in with the lab's stations"
+    described = form.parameter_openapi_schema["definitions"]["CampaignSpec"]["properties"]
+    assert described["budget_s"]["description"] == "Wall seconds.", "the form says what its fields mean"
 
 
 def test_ensure_again_changes_nothing(prefect_lab: Path) -> None:
     from commands.deployments import ensure
 
     def again() -> dict[str, UUID]:
-        return asyncio.run(
-            ensure(["robot-1"], station_flows=["dummy_flows.station"], campaign_flows=["dummy_flows.campaign"])
-        )
+        flows: dict[str, Any] = {
+            "station_flows": ["dummy_flows.station"],
+            "campaign_flows": ["dummy_flows.campaign"],
+        }
+        return asyncio.run(ensure(["robot-1"], **flows, config=Lab(prefect_lab).config))
 
     assert again() == again()
 

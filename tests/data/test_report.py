@@ -157,7 +157,7 @@ def test_the_chart_leaves_out_the_episodes_an_idea_was_chosen_by(campaign: Synth
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "–"), (0.934, "93 %"), (0.9999, "99.9 %"), (1.0, "100 %"), (0.0, "0 %"), (0.0001, "0.1 %")],
+    [(None, "–"), (0.934, "93 %"), (0.9999, "99.99 %"), (1.0, "100 %"), (0.0, "0 %"), (0.0042, "0.4 %")],
 )
 def test_percentages_never_round_up_to_certainty(value: float | None, text: str) -> None:
     assert percent(value) == text.replace(" ", "\u00a0")
