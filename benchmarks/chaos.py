@@ -72,7 +72,7 @@ SAMPLE = [
     "kill/trainer/train", "kill/researcher/propose", "kill/recorder/summarize", "kill/station server/rollout",
     "kill/campaign flow/deploy",
 ]  # fmt: skip
-"""Ten quick cells, for `make test-slow`."""
+"""Ten quick cells, for `make test`."""
 HOLDERS = ("trial", "station flow", "fleet")
 """Their death is the death of whoever holds the station's lease."""
 FULL_S = 10.0

@@ -1,4 +1,4 @@
-"""Flow runs as a group: cancel all and wait (`drain`), see that the cancelled end, settle those without a process."""
+"""Flow runs as a group: cancel all and wait (`drain`), see that cancelled ones and orphans end, settle those left over."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ async def drain(*, grace_s: float = 20.0) -> int:
                 return 0
             if loop.time() > deadline_s:
                 return len(live)
+            await end_orphans(client)
             asked = [run for run in live if run.state_type != StateType.CANCELLING and run.deployment_id is not None]
             await asyncio.gather(
                 *(_set(client, run, Cancelling(message="the lab shuts down")) for run in asked),
@@ -107,6 +108,7 @@ async def see_cancelled(*, every_s: float = 5.0) -> None:
             await asyncio.sleep(every_s)
             try:
                 runs = await runs_in(client, [StateType.CANCELLING])
+                await end_orphans(client)
                 signalled -= await _not_crashed(client, signalled)
                 looks = {run.id: looks.get(run.id, 0) + 1 for run in runs}
                 for run in runs:
@@ -120,6 +122,30 @@ async def see_cancelled(*, every_s: float = 5.0) -> None:
                             os.kill(int(run.infrastructure_pid or ""), number)
             except (httpx.HTTPError, PrefectException) as error:
                 log.warning("cannot look after cancelled flow runs: %s", error)
+
+
+async def end_orphans(client: PrefectClient) -> list[str]:
+    """Give subflow runs their end whose parent has ended without them: it was killed, and they ran in its process.
+
+    Returns:
+        Names of the runs that were set to Crashed.
+    """
+    inner = {
+        run.id: run.parent_task_run_id
+        for run in await runs_in(client, STARTED)
+        if run.deployment_id is None and run.parent_task_run_id is not None
+    }
+    if not inner:
+        return []
+    tasks = await asyncio.gather(*(client.read_task_run(task) for task in inner.values()))
+    parents = {run: task.flow_run_id for run, task in zip(inner, tasks, strict=True)}
+    wanted = FlowRunFilter(id=FlowRunFilterId(any_=sorted({parent for parent in parents.values() if parent})))
+    ended = {
+        run.id for run in await client.read_flow_runs(flow_run_filter=wanted) if run.state and run.state.is_final()
+    }
+    orphans = [run for run in await runs_in(client, STARTED) if parents.get(run.id) in ended]
+    await asyncio.gather(*(_set(client, run, Crashed(message="its parent's process died")) for run in orphans))
+    return [run.name for run in orphans]
 
 
 async def runs_in(client: PrefectClient, states: Iterable[StateType]) -> list[FlowRun]:

@@ -232,6 +232,15 @@ def test_a_killed_flow_is_crashed_at_once(prefect_lab: Path, tmp_path: Path) -> 
     until(lambda: state_of(run) == "Crashed", "a killed flow's run is Crashed", 10.0)
 
 
+def test_a_killed_flow_leaves_no_subflow_that_runs_for_ever(prefect_lab: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    start("station/robot-1", out=str(out), sleep_s=120, nested=True)
+    inner, pid = first_line(out)
+    assert state_of(UUID(inner)) == "Running"
+    os.kill(int(pid), signal.SIGKILL)
+    until(lambda: state_of(UUID(inner)) == "Crashed", "the subflow ends with its parent's process", 20.0)
+
+
 def test_no_database_is_locked_at_eight_pools(prefect_lab: Path) -> None:
     """Stock Prefect answers 6 % of such writes with 503."""
     from commands.deployments import ensure_pool, job_template
