@@ -158,6 +158,8 @@ class Chaos:
                     continue
                 if one.stage == "rollout" and time.time() - one.since_s < 1.5:
                     continue  # let it move first
+                if one.stage == "rollout" and cell[1] in HOLDERS and one.iteration not in self.lab.moving.values():
+                    continue  # it waits for its turn at a robot: its death would stop nothing
                 return cell, one, pid
         return None
 

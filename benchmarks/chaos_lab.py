@@ -64,6 +64,8 @@ class ChaosLab:
         """Mark of a stage → wall time at which it ended."""
         self.episodes: list[tuple[str, str, float]] = []
         """(name, station, wall time of the row) of every episode row, in order."""
+        self.moving: dict[str, str] = {}
+        """Station → iteration of its latest episode: most likely the holder of its lease."""
         self.news: Counter[tuple[str, str]] = Counter()
         """(kind, station) → events so far."""
 
@@ -132,6 +134,7 @@ class ChaosLab:
             elif event.kind == "episode":
                 name = EpisodeRecord.model_validate(event.data).key.text()
                 self.episodes.append((name, event.station, event.wall_s))
+                self.moving[event.station] = event.iteration
             elif event.kind == "work_claimed":  # claimed once more: what its dead process had begun is over
                 for one in [o for o in self._open.values() if o.iteration == event.iteration]:
                     del self._open[one.mark]
@@ -205,12 +208,24 @@ def _leaf(root: int, words: str) -> int | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a station said of itself at one instant."""
+
+    wall_s: float
+    moved_s: float
+    """Wall time of its latest motion command, by its own stamp."""
+    holder: str
+    """Of its lease: an iteration; empty if nobody has it."""
+    lapses: int
+    """Leases that ran out so far. One more: what follows is another lease, even of the same iteration."""
+
+
 class Motion:
     """Watches, every few milliseconds, when each station was last commanded to move, and for whom."""
 
     def __init__(self, addresses: Sequence[str]) -> None:
-        self.samples: list[tuple[float, float, str]] = []
-        """(wall time, wall time of a station's latest motion command by its own stamp, holder of its lease)."""
+        self.samples: dict[str, list[Sample]] = {address: [] for address in addresses}
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._watch, args=(one,), daemon=True) for one in addresses]
         for thread in self._threads:
@@ -225,7 +240,9 @@ class Motion:
                 except grpc.RpcError:
                     self._stop.wait(0.05)
                     continue
-                self.samples.append((time.time(), stats.last_motion_s, stats.lease_holder))
+                self.samples[address].append(
+                    Sample(time.time(), stats.last_motion_s, stats.lease_holder, stats.leases_lapsed)
+                )
                 self._stop.wait(0.004)
 
     def close(self) -> None:
@@ -235,14 +252,22 @@ class Motion:
             thread.join(2.0)
 
     def stopped_after(self, fault_s: float, holder: str) -> float | None:
-        """Wall seconds from the fault to the last motion command under the holder's lease; None if it held none.
+        """Wall seconds from the fault to the last motion command under the lease that `holder` had; None if it had none.
 
-        Samples after the lease lapsed say nothing: the station goes home by itself then, or somebody else has it.
+        Samples after that lease's end say nothing: the station goes home by itself then, or somebody else has it.
         """
-        mine = [sample for sample in self.samples if sample[2] == holder]
-        if not any(wall_s <= fault_s for wall_s, _, _ in mine):
-            return None
-        return max(0.0, max(moved_s for _, moved_s, _ in mine) - fault_s)
+        found: list[float] = []
+        for samples in self.samples.values():
+            before = [sample for sample in samples if sample.wall_s <= fault_s]
+            if not before or before[-1].holder != holder:
+                continue
+            last = before[-1]
+            for sample in samples[len(before) :]:
+                if (sample.holder, sample.lapses) != (last.holder, last.lapses):
+                    break
+                last = sample
+            found.append(max(0.0, last.moved_s - fault_s))
+        return max(found, default=None)
 
 
 @dataclass(frozen=True, slots=True)

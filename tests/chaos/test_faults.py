@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import chaos_faults as faults
 from benchmarks.chaos import SAMPLE, STAGES, VALID, all_cells, left, parse_cells
-from benchmarks.chaos_lab import Motion
+from benchmarks.chaos_lab import Motion, Sample
 from benchmarks.chaos_table import page
 from nightlab.errors import UsageError
 
@@ -72,8 +72,15 @@ def test_hits_that_are_done_are_not_done_again_and_make_the_table(tmp_path: Path
     assert "- kill/trial/rollout: no recovery" in text
 
 
-def test_motion_counts_until_the_lease_changes_hands() -> None:
+def test_motion_counts_until_the_lease_ends() -> None:
+    def samples(*rows: tuple[float, float, str, int]) -> list[Sample]:
+        return [Sample(*row) for row in rows]
+
     motion = Motion.__new__(Motion)
-    motion.samples = [(9.9, 9.85, "I1"), (10.1, 10.02, "I1"), (10.2, 10.2, "I7"), (15.0, 15.0, ""), (15.1, 15.1, "I2")]
-    assert motion.stopped_after(10.0, "I1") == pytest.approx(0.02)
-    assert motion.stopped_after(10.0, "I2") is None, "it had no lease when the fault came"
+    motion.samples = {
+        "a": samples((9.9, 9.85, "I1", 0), (10.1, 10.02, "I1", 0), (10.2, 10.2, "I7", 0), (15.1, 15.1, "I1", 0)),
+        "b": samples((9.9, 9.85, "I2", 3), (10.1, 10.05, "I2", 3), (15.1, 15.1, "I2", 4)),
+    }
+    assert motion.stopped_after(10.0, "I1") == pytest.approx(0.02), "its later lease is another one"
+    assert motion.stopped_after(10.0, "I2") == pytest.approx(0.05), "so it is when the first ran out"
+    assert motion.stopped_after(10.0, "I7") is None, "it had no lease when the fault came"

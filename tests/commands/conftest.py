@@ -9,6 +9,9 @@ import pytest
 
 from data.lab import Lab, default_config
 
+os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = (
+    "false"  # else Prefect's threads, which outlive the lab's server, start one
+)
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # the scripted children and flows lie beside the tests
 
