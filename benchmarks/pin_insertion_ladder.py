@@ -10,18 +10,17 @@ force at the wrists < 40 N.
 
 from __future__ import annotations
 
-import argparse
 import importlib
-import json
 import math
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.ladder import ladder
 from environments.pin_insertion.spec import (
     HOLES,
     LIVE_PERIODS,
@@ -212,34 +211,5 @@ def summary(episodes: Sequence[Episode]) -> dict[str, Any]:
     }
 
 
-def parse_range(text: str) -> list[int]:
-    """`A:B` → A … B−1."""
-    low, high = text.split(":")
-    return list(range(int(low), int(high)))
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--seeds", default="20000:20040")
-    parser.add_argument("--profile", default="nominal")
-    parser.add_argument("--stations", default="7:9")
-    parser.add_argument("--set", nargs="*", default=[], help="slot=module or knob=value")
-    parser.add_argument("--failures", action="store_true")
-    arguments = parser.parse_args()
-    pairs = dict(item.split("=") for item in arguments.set)
-    modules = {**BASELINE, **{key: value for key, value in pairs.items() if key in SLOTS}}
-    params = {key: float(value) for key, value in pairs.items() if key not in SLOTS}
-    begun = time.perf_counter()
-    episodes = run_many(modules, params, parse_range(arguments.seeds), arguments.profile,
-                        parse_range(arguments.stations))  # fmt: skip
-    line = {key: round(value, 3) if isinstance(value, float) else value for key, value in summary(episodes).items()}
-    print(json.dumps({**line, "wall_s": round(time.perf_counter() - begun, 1)}))
-    if arguments.failures:
-        for episode in episodes:
-            if not episode.success:
-                print(json.dumps(asdict(episode)))
-
-
 if __name__ == "__main__":
-    main()
+    ladder(__doc__ or "", "20000:20040", SLOTS, BASELINE, run_many, summary)

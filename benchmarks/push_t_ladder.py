@@ -9,17 +9,16 @@ score: the smallest of them.
 
 from __future__ import annotations
 
-import argparse
 import importlib
-import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from benchmarks.ladder import ladder
 from environments.push_t.live import LiveCheck
 from nightlab import geometry as g
 from policies.library.pipeline import MAX_STEP_PX, SLOTS, Pipeline
@@ -138,34 +137,5 @@ def summary(episodes: Sequence[Episode]) -> dict[str, float]:
     }
 
 
-def parse_range(text: str) -> list[int]:
-    """`A:B` → A … B−1."""
-    low, high = text.split(":")
-    return list(range(int(low), int(high)))
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--seeds", default="20000:20100")
-    parser.add_argument("--profile", default="nominal")
-    parser.add_argument("--stations", default="7:9")
-    parser.add_argument("--set", nargs="*", default=[], help="slot=module or knob=value")
-    parser.add_argument("--failures", action="store_true")
-    arguments = parser.parse_args()
-    pairs = dict(item.split("=") for item in arguments.set)
-    modules = {**BASELINE, **{k: v for k, v in pairs.items() if k in SLOTS}}
-    params = {k: float(v) for k, v in pairs.items() if k not in SLOTS}
-    begun = time.perf_counter()
-    episodes = run_many(modules, params, parse_range(arguments.seeds), arguments.profile,
-                        parse_range(arguments.stations))  # fmt: skip
-    line = {key: round(value, 3) for key, value in summary(episodes).items()}
-    print(json.dumps({**line, "wall_s": round(time.perf_counter() - begun, 1)}))
-    if arguments.failures:
-        for episode in episodes:
-            if not episode.success:
-                print(json.dumps(asdict(episode)))
-
-
 if __name__ == "__main__":
-    main()
+    ladder(__doc__ or "", "20000:20100", SLOTS, BASELINE, run_many, summary)

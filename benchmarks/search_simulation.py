@@ -21,7 +21,8 @@ from typing import Any
 
 from agents.literature import Literature
 from agents.offline import OfflineResearcher
-from benchmarks.push_t_ladder import Episode, make_policy, parse_range, run_episode
+from benchmarks.ladder import parse_range
+from benchmarks.push_t_ladder import Episode, make_policy, run_episode
 from data.synthetic import SyntheticCampaign
 from nightlab.records import CampaignSpec, Outcome, Proposal, ProposalContext, ProposalStatus, Work
 from nightlab.seeding import derive

@@ -4,7 +4,7 @@ Subclass `StationContract` in a test module, give `open`, and the suite runs:
 
     class TestMyStation(StationContract):
         def open(self):
-            return my_station()  # async context manager that yields a fresh Station
+            return my_station()  # async context manager that yields a fresh Station; of a driver: robots.served.served
 
 Every assertion carries the rule that was broken. Real robots: the suite moves the arm by a hundredth of its limits.
 """

@@ -13,6 +13,7 @@ from nightlab.contracts import Values
 from nightlab.errors import StationError, UsageError
 from nightlab.records import CellConfig, StationSpec
 from robots.driver import Driver, Primitive
+from robots.drivers.forwarding import ForwardingDriver
 from robots.narrow import narrowed
 
 PATIENCE = 3.0
@@ -21,7 +22,7 @@ SLOWEST_s = 3.0
 """Duration of `home` where the limits know no largest step."""
 
 
-class ConfiguredDriver:
+class ConfiguredDriver(ForwardingDriver):
     """Implements `robots.driver.Driver`.
 
     Raises:
@@ -30,7 +31,7 @@ class ConfiguredDriver:
     """
 
     def __init__(self, inner: Driver, cell: CellConfig) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self._cell = cell
         self._of: StationSpec | None = None
         self._spec = self.spec()
@@ -48,24 +49,6 @@ class ConfiguredDriver:
             self._of = own
         return self._spec
 
-    def step(self, action: Values) -> None:
-        self.inner.step(action)
-
-    def observe(self) -> dict[str, NDArray[np.float64]]:
-        return self.inner.observe()
-
-    def hold_action(self) -> dict[str, NDArray[np.float64]]:
-        return self.inner.hold_action()
-
-    def joint_states(self) -> dict[str, NDArray[np.float64]]:
-        return self.inner.joint_states()
-
-    def render(self, camera: str, size_px: int | None = None) -> NDArray[np.uint8]:
-        return self.inner.render(camera, size_px)
-
-    def render_depth(self, camera: str) -> NDArray[np.float32] | None:
-        return self.inner.render_depth(camera)
-
     def primitive(self, request: Primitive) -> Iterator[Values]:
         """`home` goes to the pose of station.yaml; `grasp` is cut down to the gripper's cap."""
         if request.name == "home" and self._cell.home:
@@ -75,17 +58,6 @@ class ConfiguredDriver:
                 if cap.arm in ("", request.arm) and not request.force_N <= cap.max_force_N:
                     request = replace(request, force_N=cap.max_force_N)
         return self.inner.primitive(request)
-
-    def stop(self, reason: str) -> None:
-        self.inner.stop(reason)
-
-    def clear(self) -> None:
-        self.inner.clear()
-
-    def close(self) -> None:
-        close = getattr(self.inner, "close", None)
-        if close is not None:
-            close()
 
     def _go_home(self) -> Iterator[Values]:
         """A straight line in the action's space, all channels arriving together."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nightlab.contracts import Values
 from nightlab.errors import StationError, UsageError
 from nightlab.records import StationSpec
-from robots.driver import Camera, Driver, Primitive
+from robots.driver import Camera, Driver
+from robots.drivers.forwarding import ForwardingDriver
 
 
 def with_cameras(driver: Driver, cameras: Mapping[str, Camera]) -> Driver:
@@ -18,7 +18,7 @@ def with_cameras(driver: Driver, cameras: Mapping[str, Camera]) -> Driver:
     return WithCameras(driver, cameras) if cameras else driver
 
 
-class WithCameras:
+class WithCameras(ForwardingDriver):
     """Implements `robots.driver.Driver`.
 
     Raises:
@@ -26,7 +26,7 @@ class WithCameras:
     """
 
     def __init__(self, driver: Driver, cameras: Mapping[str, Camera]) -> None:
-        self.inner = driver
+        super().__init__(driver)
         self._cameras = dict(cameras)
         own = driver.spec()
         twice = {camera.key for camera in own.cameras} & set(cameras)
@@ -38,18 +38,6 @@ class WithCameras:
 
     def spec(self) -> StationSpec:
         return self._spec
-
-    def step(self, action: Values) -> None:
-        self.inner.step(action)
-
-    def observe(self) -> dict[str, NDArray[np.float64]]:
-        return self.inner.observe()
-
-    def hold_action(self) -> dict[str, NDArray[np.float64]]:
-        return self.inner.hold_action()
-
-    def joint_states(self) -> dict[str, NDArray[np.float64]]:
-        return self.inner.joint_states()
 
     def render(self, camera: str, size_px: int | None = None) -> NDArray[np.uint8]:
         """Raises StationError for an unknown camera, naming those there are."""
@@ -65,19 +53,8 @@ class WithCameras:
         found = self._cameras.get(camera)
         return self.inner.render_depth(camera) if found is None else found.render_depth()
 
-    def primitive(self, request: Primitive) -> Iterator[Values]:
-        return self.inner.primitive(request)
-
-    def stop(self, reason: str) -> None:
-        self.inner.stop(reason)
-
-    def clear(self) -> None:
-        self.inner.clear()
-
     def close(self) -> None:
         """Close the cameras, then the arm."""
         for camera in self._cameras.values():
             camera.close()
-        close = getattr(self.inner, "close", None)
-        if close is not None:
-            close()
+        super().close()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,9 @@ from nightlab.errors import StationError, UsageError
 from nightlab.records import CellConfig
 from nightlab.testing import feetech
 from nightlab.testing.station import StationContract
-from robots.cell import Cell
-from robots.client import StationClient
 from robots.drivers.lerobot_arm import LeRobotArm
 from robots.drivers.lerobot_robot import make
-from robots.server import StationServer
+from robots.served import served
 
 PLUGIN = """
 from dataclasses import dataclass
@@ -86,21 +83,7 @@ class TestLeRobotDriver(StationContract):
         self.args = plugin
 
     def open(self) -> AbstractAsyncContextManager[Station]:
-        return self._open()
-
-    @asynccontextmanager
-    async def _open(self) -> AsyncIterator[Station]:
-        driver = made(self.args)
-        cell = Cell(driver)
-        cell.start()
-        server = StationServer(cell, "127.0.0.1:0")
-        client = await StationClient.connect(server.address)
-        try:
-            yield client
-        finally:
-            await client.close()
-            server.stop(0.2)
-            driver.close()
+        return served(made(self.args))
 
 
 def test_features_become_channels_and_the_robots_own_cameras(plugin: tuple[str, ...]) -> None:

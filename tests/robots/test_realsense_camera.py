@@ -13,13 +13,11 @@ from nightlab.errors import StationError, UsageError
 from nightlab.records import CellConfig, StationSpec
 from nightlab.testing.camera import CameraContract
 from nightlab.testing.station import StationContract
-from robots.cell import Cell
-from robots.client import StationClient
 from robots.drivers import make_driver
 from robots.drivers.realsense import RealSenseCamera, RealSenseOptions, open_camera
 from robots.drivers.realsense_source import DeviceSource
 from robots.drivers.with_cameras import WithCameras
-from robots.server import StationServer
+from robots.served import served
 from tests.robots import realsense_fake
 
 
@@ -131,16 +129,10 @@ class TestStationWithRealSense(StationContract):
             fake.run()
             camera = RealSenseCamera("top", RealSenseOptions(max_age_s=10), DeviceSource(fake.device, fake.sensors))
             driver = WithCameras(make_driver(CellConfig.model_validate(arm)), {"top": camera})
-        cell = Cell(driver)
-        cell.start()
-        server = StationServer(cell, "127.0.0.1:0")
-        client = await StationClient.connect(server.address)
         try:
-            yield client
+            async with served(driver) as client:
+                yield client
         finally:
-            await client.close()
-            server.stop(0.2)
-            driver.close()
             if fake is not None:
                 fake.close()
 

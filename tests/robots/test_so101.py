@@ -19,12 +19,10 @@ from nightlab.records import CellConfig
 from nightlab.testing import feetech
 from nightlab.testing.feetech import EmulatedFeetechBus
 from nightlab.testing.station import StationContract
-from robots.cell import Cell
-from robots.client import StationClient
 from robots.driver import Primitive
 from robots.drivers.lerobot_arm import LeRobotArm
 from robots.drivers.so101 import BODY, GRIPPER, make
-from robots.server import StationServer
+from robots.served import served
 from tests.robots.waiting import until
 
 RANGES = [(40, 800, 3300), (-100, 820, 3200), (0, 860, 3080), (512, 900, 3250), (0, 0, 4095), (-7, 2030, 3500)]
@@ -83,17 +81,8 @@ class TestSo101(StationContract):
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Station]:
         with emulated() as bus:
-            driver = made(bus, self.folder)
-            cell = Cell(driver)
-            cell.start()
-            server = StationServer(cell, "127.0.0.1:0")
-            client = await StationClient.connect(server.address)
-            try:
+            async with served(made(bus, self.folder)) as client:
                 yield client
-            finally:
-                await client.close()
-                server.stop(0.2)
-                driver.close()
 
 
 def test_units_limits_and_speed_come_from_the_calibration(tmp_path: Path) -> None:

@@ -21,14 +21,13 @@ from nightlab.errors import UsageError
 from nightlab.geometry import GOAL_POSE
 from nightlab.records import CellConfig, Channel, LimitsSpec, Outcome, StationSpec
 from nightlab.testing.station import StationContract
-from robots.cell import Cell
 from robots.client import StationClient
 from robots.drivers import CAMERAS, make_driver
 from robots.drivers.push_t_setup import main as setup
 from robots.drivers.push_t_table import Table
 from robots.drivers.so101_kinematics import Kinematics
 from robots.drivers.so101_push_t import Reach, So101PushT, TableOptions
-from robots.server import StationServer
+from robots.served import served
 from robots.worlds.push_t_camera import render_table
 from tests.robots import push_t_fake
 
@@ -180,17 +179,10 @@ def whole_cell(folder: Path) -> Iterator[tuple[So101PushT, push_t_fake.FakeTable
 
 
 @asynccontextmanager
-async def served(folder: Path) -> AsyncIterator[tuple[StationClient, push_t_fake.FakeTable]]:
+async def served_cell(folder: Path) -> AsyncIterator[tuple[StationClient, push_t_fake.FakeTable]]:
     with whole_cell(folder) as (driver, fake):
-        cell = Cell(driver)
-        cell.start()
-        server = StationServer(cell, "127.0.0.1:0")
-        client = await StationClient.connect(server.address)
-        try:
+        async with served(driver) as client:
             yield client, fake
-        finally:
-            await client.close()
-            server.stop(0.2)
 
 
 @pytest.fixture
@@ -210,7 +202,7 @@ class TestSo101PushT(StationContract):
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Station]:
-        async with served(self.folder) as (client, _):
+        async with served_cell(self.folder) as (client, _):
             yield client
 
 
@@ -245,7 +237,7 @@ def test_an_episode_of_push_t_on_the_arm(tmp_path: Path, fake_camera: None) -> N
     from environments.push_t.start import sample_start
 
     async def run() -> None:
-        async with served(tmp_path) as (station, fake):
+        async with served_cell(tmp_path) as (station, fake):
             environment, seed = PushT(), 5
             start, _ = sample_start(seed)
             fake.world.teleport(start, 0)

@@ -1,18 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 
 from nightlab.contracts import Station
 from nightlab.testing.station import StationContract
-from robots.cell import Cell
-from robots.client import StationClient
 from robots.drivers.simulated import SimulatedDriver
 from robots.profiles import load_profile
-from robots.server import StationServer
+from robots.served import served
 from robots.worlds import make_world
 
 
@@ -24,19 +21,7 @@ class TestSimulatedStation(StationContract):
         self.address = f"unix:{tmp_path}/s.sock" if request.param == "unix" else request.param
 
     def open(self) -> AbstractAsyncContextManager[Station]:
-        return self._open()
-
-    @asynccontextmanager
-    async def _open(self) -> AsyncIterator[Station]:
         driver = SimulatedDriver(
             lambda profile, seed: make_world("push_t", load_profile(profile), seed), "robot-1", "nominal", 1, 20.0
         )
-        cell = Cell(driver)
-        cell.start()
-        server = StationServer(cell, self.address)
-        client = await StationClient.connect(server.address)
-        try:
-            yield client
-        finally:
-            await client.close()
-            server.stop(0.2)
+        return served(driver, self.address)

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 import numpy as np
 
 from nightlab import pin_box
 from nightlab.contracts import Station
 from nightlab.testing.station import StationContract
-from robots.cell import Cell
 from robots.client import StationClient
 from robots.drivers.simulated import SimulatedDriver
 from robots.profiles import load_profile
-from robots.server import StationServer
+from robots.served import served
 from robots.worlds import make_world
 
 
-@asynccontextmanager
-async def bench() -> AsyncIterator[StationClient]:
+def bench() -> AbstractAsyncContextManager[StationClient]:
     driver = SimulatedDriver(
         lambda profile, seed: make_world("yam_bench", load_profile(profile, "yam_bench"), seed),
         "robot-1",
@@ -28,15 +25,7 @@ async def bench() -> AsyncIterator[StationClient]:
         1,
         20.0,
     )
-    cell = Cell(driver)
-    cell.start()
-    server = StationServer(cell, "127.0.0.1:0")
-    client = await StationClient.connect(server.address)
-    try:
-        yield client
-    finally:
-        await client.close()
-        server.stop(0.2)
+    return served(driver)
 
 
 class TestBench(StationContract):

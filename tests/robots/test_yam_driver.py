@@ -5,8 +5,7 @@ from __future__ import annotations
 import builtins
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,10 @@ from nightlab.contracts import Station
 from nightlab.errors import StationError, UsageError
 from nightlab.records import CellConfig
 from nightlab.testing.station import StationContract
-from robots.cell import Cell
-from robots.client import StationClient
 from robots.driver import Primitive
 from robots.drivers import yam
 from robots.drivers.lerobot_arm import LeRobotArm
-from robots.server import StationServer
+from robots.served import served
 from tests.robots import yam_fake
 from tests.robots.waiting import until
 
@@ -48,21 +45,7 @@ def made(**config: Any) -> LeRobotArm:
 
 class YamContract(StationContract):
     def open(self) -> AbstractAsyncContextManager[Station]:
-        return self._open()
-
-    @asynccontextmanager
-    async def _open(self) -> AsyncIterator[Station]:
-        driver = made()
-        cell = Cell(driver)
-        cell.start()
-        server = StationServer(cell, "127.0.0.1:0")
-        client = await StationClient.connect(server.address)
-        try:
-            yield client
-        finally:
-            await client.close()
-            server.stop(0.2)
-            driver.close()
+        return served(made())
 
 
 class TestYam(YamContract):
