@@ -15,7 +15,7 @@ import argparse
 import json
 import os
 import random
-import subprocess
+import signal
 import sys
 import tempfile
 import time
@@ -348,7 +348,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif os.environ.get("NIGHTLAB_CHAOS_INSIDE") != "1":  # again, in a mount namespace that ends with it
             again = [sys.executable, "-m", "benchmarks.chaos", *(sys.argv[1:] if arguments is None else arguments)]
             environment = {**os.environ, "NIGHTLAB_CHAOS_INSIDE": "1"}
-            return subprocess.run(["unshare", "--mount", *again], env=environment, check=False).returncode
+            os.execvpe("unshare", ["unshare", "--mount", *again], environment)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # its lab goes down with it, as it does on Ctrl-C
     begin_s, path = (
         time.monotonic(),
         asked.lab or Path(tempfile.gettempdir()) / f"nightlab-chaos-{os.getpid()}" / "chaos",
