@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import chaos_faults as faults
-from benchmarks.chaos_lab import ROBOT, ChaosLab, Findings, Motion, Open, audit
+from benchmarks.chaos_lab import ROBOT, ChaosLab, Death, Findings, Motion, Open, audit
 from benchmarks.chaos_table import write
 from data.lab import Lab, default_config
 from nightlab.errors import UsageError
@@ -74,7 +74,7 @@ SAMPLE = [
 ]  # fmt: skip
 """Ten quick cells, for `make test`."""
 HOLDERS = ("trial", "station flow", "fleet")
-"""Their death is the death of whoever holds the station's lease."""
+"""Their death is the death of whoever holds the station's lease: the trial, or those that it dies with."""
 FULL_S = 10.0
 """How long a disk stays full, wall seconds."""
 MISSES = 12
@@ -166,10 +166,17 @@ class Chaos:
     def _hit(self, cell: Cell, at: Open, pid: int) -> dict[str, Any] | None:
         """Inject one fault and wait for the recovery; None if the stage was over before the fault came."""
         fault, process, stage = cell
-        motion = None
+        motion: Motion | None = None
+        death: Death | None = None
         if fault != "fill" and process in HOLDERS and stage == "rollout":
             motion = Motion(self.lab.addresses())
             time.sleep(0.4)
+            holder = self.lab.find("trial", at)
+            if holder is None:
+                motion.close()
+                self._missed(cell)
+                return None
+            death = Death(holder)
         self.durable |= self.lab.durable()
         fault_s, spare = time.time(), None
         try:
@@ -178,27 +185,33 @@ class Chaos:
             else:
                 {"kill": faults.kill, "stop": faults.stop, "disconnect": faults.disconnect}[fault](pid)
         except ProcessLookupError:
-            return self._missed(cell)
+            self._missed(cell)
+            return None
         done_s = time.time()
         if spare is not None:
             time.sleep(FULL_S)
             spare.unlink()
             done_s = time.time()
         why, back_s = self._recovered(cell, at, pid, done_s)
-        stopped_s = None
-        if motion is not None:
+        stopped_s: float | None = None
+        motion_s: float | None = None
+        if motion is not None and death is not None:
             motion.close()
-            stopped_s = motion.stopped_after(fault_s, at.iteration)
+            stopped_s = motion_s = motion.stopped_after(fault_s, at.iteration)
+            if process != "trial" and stopped_s is not None and death.wall_s is not None:  # the kernel kills it next
+                motion_s = max(0.0, fault_s + stopped_s - death.wall_s)
         if self.lab.ended.get(at.mark, float("inf")) <= fault_s:
-            return self._missed(cell)
+            self._missed(cell)
+            return None
         period_s = 1.0 / (10.0 * (float(self.lab.speed) if self.lab.speed != "max" else 10.0))
         bound_s = 3 * period_s + 0.05
-        if fault == "kill" and stopped_s is not None and stopped_s > bound_s:
-            why = why or f"motion went on for {stopped_s:.3f} s, allowed {bound_s:.3f} s"
+        if fault == "kill" and motion_s is not None and motion_s > bound_s:
+            why = why or f"motion went on for {motion_s:.3f} s, allowed {bound_s:.3f} s"
         self.wanted -= Counter({cell: 1})
         return {
             "fault": fault, "process": process, "stage": stage, "ok": not why, "why": why, "back_s": round(back_s, 2),
-            "motion_s": None if stopped_s is None else round(stopped_s, 4), "motion_bound_s": round(bound_s, 4),
+            "motion_s": None if motion_s is None else round(motion_s, 4), "motion_bound_s": round(bound_s, 4),
+            "stopped_s": None if stopped_s is None else round(stopped_s, 4),
             "speed": self.lab.speed, "wall_s": fault_s,
         }  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -268,6 +269,22 @@ class Motion:
                 last = sample
             found.append(max(0.0, last.moved_s - fault_s))
         return max(found, default=None)
+
+
+class Death:
+    """Notes when a process ends."""
+
+    def __init__(self, pid: int) -> None:
+        self.wall_s: float | None = None
+        """None: it lives."""
+        self._process = os.pidfd_open(pid)
+        self._thread = threading.Thread(target=self._wait, daemon=True)
+        self._thread.start()
+
+    def _wait(self) -> None:
+        select.select([self._process], [], [])
+        self.wall_s = time.time()
+        os.close(self._process)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,22 +47,30 @@ def page(hits: list[dict[str, Any]]) -> str:
         f"faults on {len(groups) - len(killed)} cells."
     )
     if moved:
-        lines.append(f"Motion after the holder's death: n = {len(moved)}, longest {1000 * max(moved):.0f} ms.")
+        lines.append(
+            f"Motion after the death of the lease's holder (the trial): n = {len(moved)}, longest {1000 * max(moved):.0f} ms. It "
+            "dies with its station flow and with the fleet; the last column says how long that took and the motion after it."
+        )
     lines += [
         "",
-        "| fault | process | stage | n | ok | back after (s, median, longest) | motion (ms, longest) |",
-        "|---|---|---|---|---|---|---|",
+        "| fault | process | stage | n | ok | back after (s, median, longest) | "
+        "motion after the holder's death (ms, longest) | after the fault |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for (fault, process, stage), some in sorted(groups.items()):
         backs = sorted(hit["back_s"] for hit in some)
-        stops = [hit["motion_s"] for hit in some if hit["motion_s"] is not None]
-        moving = f"{1000 * max(stops):.0f}" if stops else ""
+        moving, stopped = (_longest_ms(some, key) for key in ("motion_s", "stopped_s"))
         lines.append(
             f"| {fault} | {process} | {stage} | {len(some)} | {sum(hit['ok'] for hit in some)} | "
-            f"{backs[len(backs) // 2]:.1f}, {backs[-1]:.1f} | {moving} |"
+            f"{backs[len(backs) // 2]:.1f}, {backs[-1]:.1f} | {moving} | {stopped} |"
         )
     bad = [hit for hit in hits if not hit["ok"]]
     if bad:
         lines += ["", "Not ok:", ""]
         lines += [f"- {hit['fault']}/{hit['process']}/{hit['stage']}: {hit['why'] or 'see the audit'}" for hit in bad]
     return "\n".join(lines) + "\n"
+
+
+def _longest_ms(hits: list[dict[str, Any]], key: str) -> str:
+    found = [hit[key] for hit in hits if hit.get(key) is not None]
+    return f"{1000 * max(found):.0f}" if found else ""

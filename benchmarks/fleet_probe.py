@@ -25,7 +25,8 @@ async def probe(station: str, n: int, every_s: float, until_s: float, out: str) 
         until_s: Wall time until which further ones are started.
         out: A JSON list of wall seconds is left there.
     """
-    draw, took = random.Random(station), []
+    draw = random.Random(station)
+    took: list[float] = []
     work = Work(kind=WorkKind.WAIT, campaign="C0", station=station, reason="probe")
     await asyncio.sleep(draw.uniform(0.0, every_s))
     while len(took) < n or time.time() < until_s:

@@ -63,7 +63,7 @@ async def starts(lab: Lab, state: LabState, n: int, every_s: float, until_s: flo
     async with get_client() as client:
         flow_id = await client.create_flow_from_name(flow.name)
         for robot in robots:
-            await deploy(client, flow, flow_id, "benchmarks.fleet_probe.probe", robot, robot)
+            await deploy(client, flow, flow_id, "benchmarks.fleet_probe.probe", robot, robot, {"station": robot})
     each = -(-n // len(robots))
     runs = {}
     for robot in robots:

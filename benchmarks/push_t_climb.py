@@ -18,7 +18,7 @@ from typing import Any, Final
 from agents.literature import Literature
 from agents.offline import OfflineResearcher
 from agents.recipe import Recipe, write_recipe
-from benchmarks.push_t_ladder import BASELINE, Episode, make_policy, run_episode
+from benchmarks.push_t_ladder import BASELINE, Episode, make_policy, make_table, run_episode
 from data.schedule import TrialPlan
 from data.synthetic import Process, SyntheticCampaign, kept_ideas
 from nightlab.records import (
@@ -32,7 +32,6 @@ from nightlab.records import (
     Work,
 )
 from policies.library.pipeline import Pipeline
-from robots.profiles import load_profile
 from robots.worlds.push_t import PushTWorld
 
 TEMPLATE: Final = Path(__file__).resolve().parents[1] / "research" / "push_t"
@@ -117,7 +116,7 @@ class LadderCampaign(SyntheticCampaign):
         key = text, station_seed, seed
         if key not in self._cache:
             if station_seed not in self._worlds:
-                self._worlds[station_seed] = PushTWorld(load_profile(self.spec.profile), station_seed)
+                self._worlds[station_seed] = make_table(self.spec.profile, station_seed)
             if text not in self._policies:
                 self._policies[text] = make_policy(recipe.modules, recipe.params)
             self._cache[key] = run_episode(self._worlds[station_seed], self._policies[text], seed)

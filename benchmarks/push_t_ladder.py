@@ -22,7 +22,7 @@ from benchmarks.ladder import ladder
 from environments.push_t.live import LiveCheck
 from nightlab import geometry as g
 from policies.library.pipeline import MAX_STEP_PX, SLOTS, Pipeline
-from robots.profiles import load_profile
+from robots.profiles import PushTProfile, load_profile
 from robots.worlds.push_t import START_KEYS, PushTWorld
 
 MAX_STEPS: Final = 300
@@ -90,7 +90,7 @@ def run_episode(world: PushTWorld, policy: Pipeline, seed: int) -> Episode:
         world.step({"target_xy": target})
         steps += 1
         pose = world.observe()["block_pose"]
-        live.add(pose)
+        live.add(tuple(pose))
         best = max(best, live.believed)
         if live.held:
             end = "held"
@@ -105,6 +105,13 @@ def run_episode(world: PushTWorld, policy: Pipeline, seed: int) -> Episode:
                    end == "held")  # fmt: skip
 
 
+def make_table(profile: str, station_seed: int) -> PushTWorld:
+    """The simulated table of a station."""
+    chosen = load_profile(profile)
+    assert isinstance(chosen, PushTProfile)
+    return PushTWorld(chosen, station_seed)
+
+
 def run_many(
     modules: Mapping[str, str],
     params: Mapping[str, float],
@@ -113,8 +120,7 @@ def run_many(
     station_seeds: Sequence[int] = (7,),
 ) -> list[Episode]:
     """Episodes over seeds, dealt in turn to the stations."""
-    chosen = load_profile(profile)
-    worlds = [PushTWorld(chosen, station) for station in station_seeds]
+    worlds = [make_table(profile, station) for station in station_seeds]
     policy = make_policy(modules, params)
     return [run_episode(worlds[i % len(worlds)], policy, seed) for i, seed in enumerate(seeds)]
 

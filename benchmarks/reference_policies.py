@@ -77,7 +77,9 @@ def figures(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
         "steps_median": steps[len(steps) // 2],
         "late_share": sum(record.late for record in records) / max(1, sum(steps)),
     }
-    forces = [p.value for record in records for p in record.verdict.predicates if p.name == PEAK_FORCE]
+    forces = [
+        p.value for record in records for p in record.verdict.predicates if p.name == PEAK_FORCE and p.value is not None
+    ]
     if forces:
         found["peak_force_max_N"] = round(max(forces), 2)
     resets_s = [record.reset.duration_s for record in records]

@@ -22,11 +22,10 @@ from typing import Any
 from agents.literature import Literature
 from agents.offline import OfflineResearcher
 from benchmarks.ladder import parse_range
-from benchmarks.push_t_ladder import Episode, make_policy, run_episode
+from benchmarks.push_t_ladder import Episode, make_policy, make_table, run_episode
 from data.synthetic import SyntheticCampaign
 from nightlab.records import CampaignSpec, Outcome, Proposal, ProposalContext, ProposalStatus, Work
 from nightlab.seeding import derive
-from robots.profiles import load_profile
 from robots.worlds.push_t import PushTWorld
 
 TEMPLATE = Path(__file__).resolve().parents[1] / "research" / "push_t"
@@ -76,7 +75,7 @@ class PhysicsCampaign(SyntheticCampaign):
         """One real episode."""
         if station not in self.worlds:
             number = int(station.rpartition("-")[2])
-            self.worlds[station] = PushTWorld(load_profile(self.spec.profile), 1000 * self.spec.seed + number)
+            self.worlds[station] = make_table(self.spec.profile, 1000 * self.spec.seed + number)
         if idea not in self.policies:
             self.policies[idea] = make_policy(*self.recipes[idea])
         episode = run_episode(self.worlds[station], self.policies[idea], seed)

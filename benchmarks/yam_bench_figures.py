@@ -88,7 +88,7 @@ def _hold(world: YamBenchWorld) -> float:
 def _push(world: YamBenchWorld, rng: np.random.Generator) -> None:
     action = world.hold_action()
     target: NDArray[np.float64] = action["right_pose"].copy()
-    drift = np.zeros(6)
+    drift: NDArray[np.float64] = np.zeros(6)
     for period in range(PERIODS):
         if period % 10 == 0:
             drift = rng.normal(size=6) * (0.003, 0.003, 0.003, 0.03, 0.03, 0.03) - (0, 0, 0.0015, 0, 0, 0)

@@ -61,14 +61,14 @@ def test_the_cells() -> None:
 
 def test_hits_that_are_done_are_not_done_again_and_make_the_table(tmp_path: Path) -> None:
     hit = {
-        "fault": "kill", "process": "trial", "stage": "rollout", "ok": True, "why": "", "back_s": 2.0, "motion_s": 0.03,
+        "fault": "kill", "process": "trial", "stage": "rollout", "ok": True, "why": "", "back_s": 2.0, "motion_s": 0.03, "stopped_s": 0.08,
     }  # fmt: skip
     out = tmp_path / "hits.jsonl"
     out.write_text(json.dumps(hit) + "\n" + json.dumps({**hit, "ok": False, "why": "no recovery"}) + "\n")
     assert left(parse_cells(["kill/trial/rollout"], 3), out) == {("kill", "trial", "rollout"): 1}
     text = page([json.loads(line) for line in out.read_text().splitlines()])
     assert "2 hits on 1 cells, 1 ok" in text
-    assert "| kill | trial | rollout | 2 | 1 | 2.0, 2.0 | 30 |" in text
+    assert "| kill | trial | rollout | 2 | 1 | 2.0, 2.0 | 30 | 80 |" in text
     assert "- kill/trial/rollout: no recovery" in text
 
 
