@@ -77,6 +77,8 @@ HOLDERS = ("trial", "station flow", "fleet")
 """Their death is the death of whoever holds the station's lease: the trial, or those that it dies with."""
 FULL_S = 10.0
 """How long a disk stays full, wall seconds."""
+MOVES_S = 3.0
+"""Longest wait until the holder of a lease moves its robot, wall seconds."""
 MISSES = 12
 """Tries to hit a stage that is often over too soon."""
 
@@ -166,18 +168,20 @@ class Chaos:
     def _hit(self, cell: Cell, at: Open, pid: int) -> dict[str, Any] | None:
         """Inject one fault and wait for the recovery; None if the stage was over before the fault came."""
         fault, process, stage = cell
+        period_s = 1.0 / (10.0 * (float(self.lab.speed) if self.lab.speed != "max" else 10.0))
+        self.durable |= self.lab.durable()
         motion: Motion | None = None
         death: Death | None = None
         if fault != "fill" and process in HOLDERS and stage == "rollout":
             motion = Motion(self.lab.addresses())
-            time.sleep(0.4)
             holder = self.lab.find("trial", at)
-            if holder is None:
+            deadline_s = time.monotonic() + MOVES_S
+            while not motion.moving(at.iteration, 1.5 * period_s + 0.01) and time.monotonic() < deadline_s:
+                time.sleep(0.001)
+            if holder is None or time.monotonic() >= deadline_s:
                 motion.close()
-                self._missed(cell)
                 return None
             death = Death(holder)
-        self.durable |= self.lab.durable()
         fault_s, spare = time.time(), None
         try:
             if fault == "fill":
@@ -203,7 +207,6 @@ class Chaos:
         if self.lab.ended.get(at.mark, float("inf")) <= fault_s:
             self._missed(cell)
             return None
-        period_s = 1.0 / (10.0 * (float(self.lab.speed) if self.lab.speed != "max" else 10.0))
         bound_s = 3 * period_s + 0.05
         if fault == "kill" and motion_s is not None and motion_s > bound_s:
             why = why or f"motion went on for {motion_s:.3f} s, allowed {bound_s:.3f} s"

@@ -252,6 +252,11 @@ class Motion:
         for thread in self._threads:
             thread.join(2.0)
 
+    def moving(self, holder: str, fresh_s: float) -> bool:
+        """Whether a station was commanded to move for this holder within the last `fresh_s` (wall)."""
+        latest = [samples[-1] for samples in self.samples.values() if samples]
+        return any(one.holder == holder and time.time() - one.moved_s < fresh_s for one in latest)
+
     def stopped_after(self, fault_s: float, holder: str) -> float | None:
         """Wall seconds from the fault to the last motion command under the lease that `holder` had; None if it had none.
 

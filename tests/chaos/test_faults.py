@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,12 @@ def test_motion_counts_until_the_lease_ends() -> None:
     assert motion.stopped_after(10.0, "I1") == pytest.approx(0.02), "its later lease is another one"
     assert motion.stopped_after(10.0, "I2") == pytest.approx(0.05), "so it is when the first ran out"
     assert motion.stopped_after(10.0, "I7") is None, "it had no lease when the fault came"
+
+
+def test_a_robot_moves_for_the_holder_of_its_lease_while_its_commands_are_fresh() -> None:
+    motion = Motion.__new__(Motion)
+    now_s = time.time()
+    motion.samples = {"a": [Sample(now_s, now_s - 0.5, "I1", 0)], "b": [Sample(now_s, now_s, "I2", 0)], "c": []}
+    assert motion.moving("I2", 1.0)
+    assert not motion.moving("I1", 0.1), "its last command is old"
+    assert not motion.moving("I3", 1.0)
