@@ -33,6 +33,8 @@ def lab(tmp_path: Path) -> Lab:
 @pytest.fixture(scope="module")
 def prefect_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A Prefect server and a fleet of two robots with dummy flows, for all tests of a file."""
+    from prefect.context import refresh_global_settings_context
+
     from commands.environment import adopt, service_environment
     from commands.ports import _free_port
 
@@ -44,6 +46,7 @@ def prefect_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     server = _start(room, "server", environment, "commands.prefect_server", "--home", room / "prefect", "--port", port)
     fleet = start_fleet(room, environment)
     adopt(environment)
+    refresh_global_settings_context()  # Prefect may have been imported, with its defaults, for another test file
     try:
         until((room / "fleet.ready").exists, f"fleet ready; {(room / 'fleet.log')}", 90.0)
         (room / "fleet.pid").write_text(str(fleet.pid))
@@ -53,7 +56,10 @@ def prefect_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             process.terminate()
             process.wait(30)
         os.environ.clear()
-        os.environ.update(before)
+        os.environ.update(
+            before, PREFECT_SERVER_EPHEMERAL_ENABLED="false"
+        )  # nobody needs a server of Prefect's own now
+        refresh_global_settings_context()
 
 
 def start_fleet(room: Path, environment: dict[str, str], *more: str) -> subprocess.Popen[bytes]:
