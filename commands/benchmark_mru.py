@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from data.campaign_state import CampaignState
     from data.lab import Lab
 
-TRIAL_S = 150.0
-"""Robot time of a trial of the starting policy, station seconds; what it came to is in the result as `trial_s`."""
+TRIAL_S = 230.0
+"""Robot time of a trial of the starting policy, station seconds (n = 60); what it came to is in the result as `trial_s`."""
 THINK_TRIALS, THINK_SIGMA, TRAIN_TRIALS = 4.0, 0.5, 1.0
 EPISODE_MOST_S = 40.0
 """No episode takes longer, station seconds."""
@@ -243,7 +243,7 @@ def figures(spec: CampaignSpec, events: list[Event], window: tuple[float, float]
         "think_over_trial": think_s / trial_s if trial_s else None,
         "train_s": max(TRAIN_TRIALS * asked_s, _mean(trained) - _mean(thoughts)),
         "episode_s": state.episode_wall_s() * spec.speed,
-        "gap_s": _median(gaps(events, spec.speed)),
+        "gap_s": found.split["lease"] * spec.stations * spec.speed * found.wall_s / max(1, hand_overs(events, window)),
         "episodes": state.episodes,
         "ideas": sum(work.work.kind is WorkKind.SEARCH for work in state.works.values()),
         "kept": len(state.kept) - 1,
@@ -252,16 +252,14 @@ def figures(spec: CampaignSpec, events: list[Event], window: tuple[float, float]
     }
 
 
-def gaps(events: list[Event], speed: float) -> list[float]:
-    """Station seconds between the last episode of one trial and the first of the next on the same robot, without idling."""
-    last: dict[str, tuple[float, str]] = {}
-    found = []
+def hand_overs(events: list[Event], window: tuple[float, float]) -> int:
+    """How often a robot went on with another trial within the window (wall s)."""
+    last: dict[str, str] = {}
+    found = 0
     for event in sorted((e for e in events if e.kind == "episode"), key=lambda e: e.data["reset_begin"]["wall_s"]):
-        data = event.data
-        ended_s, iteration = last.get(event.station, (0.0, ""))
-        if iteration not in ("", event.iteration):
-            found.append((data["reset_begin"]["wall_s"] - ended_s) * speed)
-        last[event.station] = (data["rollout_end"]["wall_s"], event.iteration)
+        begun_s = event.data["reset_begin"]["wall_s"]
+        found += last.get(event.station, event.iteration) != event.iteration and window[0] <= begun_s <= window[1]
+        last[event.station] = event.iteration
     return found
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agents.recipe import read_recipe
-from commands.benchmark_mru import START, figures, gaps, make_lab, warm
+from commands.benchmark_mru import START, figures, hand_overs, make_lab, warm
 from commands.main import app
 from data.campaign_state import CampaignState
 from data.synthetic import START_S, Costs, SyntheticCampaign
@@ -39,11 +39,13 @@ def test_figures_are_those_of_the_measured_time_only(campaign: SyntheticCampaign
     assert (part["late_share"], part["achieved_speed"]) == (0, pytest.approx(4))
 
 
-def test_the_gap_is_between_trials_not_inside_one(campaign: SyntheticCampaign) -> None:
-    found = gaps(campaign.events, 4)
-    assert found
-    assert min(found) >= 0
-    assert sorted(found)[len(found) // 2] < 10
+def test_a_gap_is_what_a_hand_over_costs_not_what_a_robot_waits_for_ideas(campaign: SyntheticCampaign) -> None:
+    whole = START_S, START_S + 1200
+    assert 10 < hand_overs(campaign.events, whole) < 100
+    assert hand_overs(campaign.events, (START_S, START_S)) == 0
+    found = figures(campaign.spec, campaign.events, whole, 30.0)
+    assert found["gap_s"] * hand_overs(campaign.events, whole) == pytest.approx(found["split"]["lease"] * 2 * 4800)
+    assert found["gap_s"] < 10
 
 
 def test_the_warm_up_ends_when_every_robot_has_begun_an_idea(campaign: SyntheticCampaign) -> None:
