@@ -42,6 +42,7 @@ async def drain(*, grace_s: float = 20.0) -> int:
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + grace_s
     cancelled: set[UUID] = set()
+    parents: dict[UUID, UUID | None] = {}
     async with get_client() as client:
         while True:
             runs = await runs_in(client, (*STARTED, StateType.SCHEDULED))
@@ -53,7 +54,7 @@ async def drain(*, grace_s: float = 20.0) -> int:
                 return 0
             if loop.time() > deadline_s:
                 return len(live)
-            await end_orphans(client)
+            await end_orphans(client, parents)
             asked = [run for run in live if run.state_type != StateType.CANCELLING and run.deployment_id is not None]
             await asyncio.gather(
                 *(_set(client, run, Cancelling(message="the lab shuts down")) for run in asked),
@@ -103,12 +104,13 @@ async def see_cancelled(*, every_s: float = 5.0) -> None:
     """
     looks: dict[UUID, int] = {}
     signalled: set[UUID] = set()
+    parents: dict[UUID, UUID | None] = {}
     async with get_client() as client:
         while True:
             await asyncio.sleep(every_s)
             try:
                 runs = await runs_in(client, [StateType.CANCELLING])
-                await end_orphans(client)
+                await end_orphans(client, parents)
                 signalled -= await _not_crashed(client, signalled)
                 looks = {run.id: looks.get(run.id, 0) + 1 for run in runs}
                 for run in runs:
@@ -124,28 +126,31 @@ async def see_cancelled(*, every_s: float = 5.0) -> None:
                 log.warning("cannot look after cancelled flow runs: %s", error)
 
 
-async def end_orphans(client: PrefectClient) -> list[str]:
-    """Give subflow runs their end whose parent has ended without them: it was killed, and they ran in its process.
+async def end_orphans(client: PrefectClient, parents: dict[UUID, UUID | None]) -> None:
+    """Set subflow runs to Crashed whose parent has ended without them: it was killed, and they ran in its process.
 
-    Returns:
-        Names of the runs that were set to Crashed.
+    Args:
+        client: Of the lab's server.
+        parents: Subflow run → its parent's run. Filled in here; keep it from look to look, so that each is asked for once.
     """
     inner = {
         run.id: run.parent_task_run_id
         for run in await runs_in(client, STARTED)
         if run.deployment_id is None and run.parent_task_run_id is not None
     }
-    if not inner:
-        return []
-    tasks = await asyncio.gather(*(client.read_task_run(task) for task in inner.values()))
-    parents = {run: task.flow_run_id for run, task in zip(inner, tasks, strict=True)}
+    for gone in parents.keys() - inner.keys():
+        del parents[gone]
+    new = {run: task for run, task in inner.items() if run not in parents}
+    tasks = await asyncio.gather(*(client.read_task_run(task) for task in new.values()))
+    parents.update((run, task.flow_run_id) for run, task in zip(new, tasks, strict=True))
+    if not parents:
+        return
     wanted = FlowRunFilter(id=FlowRunFilterId(any_=sorted({parent for parent in parents.values() if parent})))
-    ended = {
-        run.id for run in await client.read_flow_runs(flow_run_filter=wanted) if run.state and run.state.is_final()
-    }
-    orphans = [run for run in await runs_in(client, STARTED) if parents.get(run.id) in ended]
-    await asyncio.gather(*(_set(client, run, Crashed(message="its parent's process died")) for run in orphans))
-    return [run.name for run in orphans]
+    found = await client.read_flow_runs(flow_run_filter=wanted)
+    ended = {run.id for run in found if run.state and run.state.is_final()}
+    if ended:  # look again: what has ended since, as its parent did, is no orphan
+        orphans = [run for run in await runs_in(client, STARTED) if parents.get(run.id) in ended]
+        await asyncio.gather(*(_set(client, run, Crashed(message="its parent's process died")) for run in orphans))
 
 
 async def runs_in(client: PrefectClient, states: Iterable[StateType]) -> list[FlowRun]:
