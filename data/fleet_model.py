@@ -67,7 +67,7 @@ class Forecast:
     mru: float
     """Share of robot time in trials and filler work, after the warm-up."""
     useful_share: float
-    """Of that, trials."""
+    """Of that, trials that had ended by the horizon: one still under way has decided nothing, in a measured run too."""
     window: int
     trials: int
     time_to_success_s: float | None
@@ -142,7 +142,7 @@ class Fleet:
         while self.events and (self.events[0][0] < end_s or (wants_success and self.success_s is None)):
             self.now_s, _, what, *where = heapq.heappop(self.events)
             getattr(self, f"_{what}")(*where)
-        busy = [(max(b, warm_up_s), min(e, end_s), useful) for _, b, e, useful in self.spans]
+        busy = [(max(b, warm_up_s), min(e, end_s), useful and e <= end_s) for _, b, e, useful in self.spans]
         total_s = sum(e - b for b, e, _ in busy if e > b)
         useful_s = sum(e - b for b, e, useful in busy if e > b and useful)
         return Forecast(

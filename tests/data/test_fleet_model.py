@@ -37,6 +37,12 @@ def test_filler_work_fills_what_uneven_thinking_leaves() -> None:
     assert filled.useful_share == pytest.approx(idle.mru / filled.mru, abs=0.06), "filler is not counted as useful here"
 
 
+def test_a_trial_that_has_not_ended_at_the_horizon_is_not_useful_yet() -> None:
+    found = simulate(FleetTimes(think_s=100, trial_s=100), 1, warm_up_s=100, horizon_s=950)
+    assert found.mru == pytest.approx(1.0)
+    assert found.useful_share == pytest.approx(900 / 950)
+
+
 def test_many_robots_succeed_sooner_but_not_so_much_sooner_and_pay_in_tokens() -> None:
     one, eight = forecast(PUBLISHED, [1, 8], runs=15)
     assert one.time_to_success_s is not None
