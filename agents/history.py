@@ -43,6 +43,8 @@ class Attempt:
     """Success rate plus mean score above its parent's, drawn to 0 where few episodes say so; in [-2, 2]."""
     displaced: bool = False
     """Not an attempt: the module was replaced by a better one."""
+    outclassed: bool = False
+    """It lost to a module that a better one has replaced since."""
 
 
 @dataclass
@@ -88,9 +90,13 @@ class History:
             for slot, module in swaps(idea.mutation).items():
                 others = frozenset((key, value) for key, value in idea.modules.items() if key != slot)
                 value = worth(idea, parent)
-                history.attempts.append(Attempt(idea.idea, slot, module, others, value, relevance, _lift(idea, parent)))
-                history._learn_slot(slot, value, relevance)
                 displaced = parent.modules.get(slot) if parent else None
+                lost = idea.decision is Decision.REVERT and displaced != incumbent.modules.get(slot)
+                attempt = Attempt(
+                    idea.idea, slot, module, others, value, relevance, _lift(idea, parent), outclassed=lost
+                )
+                history.attempts.append(attempt)
+                history._learn_slot(slot, value, relevance)
                 if displaced and idea.decision is Decision.KEEP:
                     history.attempts.append(Attempt(idea.idea, slot, displaced, others, 0.0, relevance, displaced=True))
         return history

@@ -56,9 +56,14 @@ def weight(history: History, slot: str, module: str) -> float:
 
 
 def _again(attempt: Attempt) -> float:
-    """Factor on a module's weight for one failure: near 1 once its result says nothing about today's incumbent."""
+    """Factor on a module's weight for one failure: near 1 once its result says nothing about today's incumbent.
+
+    What lost to a module that has itself been replaced by a better one stays unlikely.
+    """
     if attempt.displaced:
         return DISPLACED_WEIGHT
+    if attempt.outclassed:
+        return HARM_WEIGHT
     floor = NO_GAIN_WEIGHT if attempt.worth else HARM_WEIGHT
     return floor + (1.0 - floor) * (1.0 - attempt.relevance)
 

@@ -13,7 +13,7 @@ import pytest
 from agents.catalogue import LIBRARY, catalogue_path, load_catalogue
 from agents.families import Families, failure_families
 from agents.history import History, worth
-from agents.moves import adopt_moves, weight
+from agents.moves import HARM_WEIGHT, adopt_moves, weight
 from agents.offline import OfflineResearcher, structural_share
 from agents.recipe import Recipe, read_recipe, write_recipe
 from nightlab.errors import UsageError
@@ -256,6 +256,24 @@ def test_old_failures_are_forgotten_as_the_incumbent_rises(catalogue_file: Path,
         return weight(History.of(catalogue, now, "I2", ideas), "finish", "finish_slow")
 
     assert again(0.21) < 0.4 < again(0.5) < 0.9 < again(0.9) < 1.0
+
+
+def test_what_lost_to_a_module_that_was_replaced_stays_unlikely(catalogue_file: Path, make_idea: MakeIdea) -> None:
+    catalogue = load_catalogue(catalogue_file)
+    ideas = [
+        make_idea("I0", parent=None, modules=START, status="evaluated", decision=None, n=20, mean_score=0.2),
+        make_idea("I1", modules={**START, "route": "route_field"}, mean_score=0.0,
+                  mutation={"slot": "route", "module": "route_field"}),
+        make_idea("I2", modules={**START, "finish": "finish_slow"}, mean_score=0.0,
+                  mutation={"slot": "finish", "module": "finish_slow"}),
+        make_idea("I3", modules={**START, "route": "route_around"}, decision="keep", mean_score=0.9,
+                  mutation={"slot": "route", "module": "route_around"}),
+        make_idea("I4", parent="I3", modules={**START, "route": "route_around", "sense": "sense_mean"}, decision="keep",
+                  mutation={"slot": "sense", "module": "sense_mean"}, mean_score=0.95),
+    ]  # fmt: skip
+    now = History.of(catalogue, Recipe({**START, "route": "route_around", "sense": "sense_mean"}), "I4", ideas)
+    assert weight(now, "route", "route_field") == HARM_WEIGHT, "it was worse than what route_around has replaced"
+    assert weight(now, "finish", "finish_slow") > 0.9, "its rival is still there, but much else has changed"
 
 
 def test_priors_are_uniform_and_evidence_moves_them(make_idea: MakeIdea) -> None:
