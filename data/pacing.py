@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from data.campaign_state import CampaignState
 from data.statistics import pass_probability
-from nightlab.records import IterationStatus, WorkKind
+from nightlab.records import Decision, IterationStatus, WorkKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,20 @@ def chance(state: CampaignState) -> float:
     if rate.n < 10:
         rate = state.rate(state.incumbent)
     return pass_probability(rate.successes, rate.n, spec.held_out_n, spec.target) if rate.n >= 10 else 0.0
+
+
+def gain_waits(state: CampaignState) -> bool:
+    """True if an idea beat its parent but came second, and no idea from today's incumbent has been asked for yet.
+
+    Before it is qualified, the incumbent should be offered that gain: two halves of a solution are often found side by side.
+    """
+    works = (work for work in state.works.values() if work.work.kind is WorkKind.SEARCH)
+    if any(w.work.parent == state.incumbent and w.status is not IterationStatus.STOPPED for w in works):
+        return False
+    ideas = [idea for idea in state.ideas.values() if idea.status is not IterationStatus.STOPPED]
+    built_on = {name for idea in ideas if idea.proposal is not None for name in idea.proposal.inspired_by}
+    won = [idea for idea in ideas if idea.judgement is not None and idea.judgement.beats_parent]
+    return any(idea.decision is not Decision.KEEP and idea.idea not in built_on for idea in won)
 
 
 def exhausted(state: CampaignState, settings: ScheduleSettings = DEFAULTS) -> bool:

@@ -21,7 +21,7 @@ from collections.abc import Iterable
 
 from data.campaign_state import CampaignState
 from data.held_out import HeldOutDraw
-from data.pacing import DEFAULTS, ScheduleSettings, chance, final_due, final_n
+from data.pacing import DEFAULTS, ScheduleSettings, chance, final_due, final_n, gain_waits
 from data.statistics import pass_probability
 from data.trial_plan import MOST_SEARCH_N, Draw, TrialPlan, judge_trial, search_block, search_pairs, trial_plan
 from data.window import enough, ready, trial_s
@@ -211,7 +211,7 @@ class _Desk:
         )
 
     def qualification(self) -> Work | None:
-        if self._failed_before() or chance(self.state) < self.settings.promising_probability:
+        if self._failed_before() or gain_waits(self.state) or chance(self.state) < self.settings.promising_probability:
             return None
         rate = self.state.fresh_rate(self.state.incumbent)
         needed = self._needed_n() - rate.n

@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any
 
 from data.campaign_state import CampaignState
+from data.dispatch import BOUND, IDEA
 from data.judge import ConfirmVerdict, SearchVerdict
 from data.pacing import DEFAULTS, ScheduleSettings
 from data.schedule import TrialPlan, judge_trial, next_work, stop_trial, trial_plan
@@ -39,8 +40,19 @@ from nightlab.records import (
     WorkKind,
 )
 
-Wait = float | str
-"""What a simulated process yields: seconds to sleep, or the name of a robot to wait for."""
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A request for a robot, or (`over`) the end of its use."""
+
+    name: str
+    rank: int = BOUND
+    robots: tuple[str, ...] = ()
+    over: bool = False
+
+
+Wait = float | Turn
+"""What a simulated process yields: seconds to sleep, or a turn at a robot."""
 Process = Generator[Wait, None, None]
 RATE_HZ = 10.0
 SLOTS = 6
@@ -93,8 +105,11 @@ class SyntheticCampaign:
         self._queue: list[tuple[float, int, Process]] = []
         self._order = count()
         self._seeds = count(1 + 1_000_000 * self.seed)
-        self._holder: dict[str, Process | None] = {}
-        self._waiting: dict[str, list[Process]] = {}
+        self._done: dict[str, dict[tuple[str, SeedPool, int], EpisodeRecord]] = {}
+        """What each trial has finished, by iteration."""
+        self._holders: dict[str, str] = {}
+        """Robot → whose turn it is; "" if nobody's."""
+        self._waiting: list[tuple[int, int, Turn, Process]] = []
 
     def run(self) -> list[Event]:
         """Simulate until every station flow has stopped."""
@@ -103,7 +118,7 @@ class SyntheticCampaign:
         self._commit("I0", None, first)
         for number in range(1, self.spec.stations + 1):
             robot = f"robot-{number}"
-            self._holder[robot], self._waiting[robot] = None, []
+            self._holders[robot] = ""
             self._emit("station_up", station=robot)
             for _ in range(self.spec.window + 1 if self.spec.window else SLOTS):
                 self._start(self._slot(robot))
@@ -153,22 +168,32 @@ class SyntheticCampaign:
         heapq.heappush(self._queue, (self.now_s + in_s, next(self._order), process))
 
     def _resume(self, process: Process) -> None:
-        """Run a process to its next sleep; a robot's name waits for that robot, `-name` gives it back."""
+        """Run a process to its next sleep, or until it waits for a robot."""
         for wanted in process:
             if isinstance(wanted, float):
                 self._start(process, wanted)
                 return
-            robot = wanted.removeprefix("-")
-            if wanted != robot:
-                self._holder[robot] = self._waiting[robot].pop(0) if self._waiting[robot] else None
-                holder = self._holder[robot]
-                if holder is not None:
-                    self._start(holder)
-            elif self._holder[robot] is None:
-                self._holder[robot] = process
-            else:
-                self._waiting[robot].append(process)
-                return
+            if wanted.over:
+                self._holders[self._place(wanted.name)] = ""
+                self._grant()
+                continue
+            self._waiting.append((wanted.rank, next(self._order), wanted, process))
+            self._grant()
+            return
+
+    def _grant(self) -> None:
+        """Free robots to those who wait, in the order of data/dispatch.py."""
+        for request in sorted(self._waiting, key=lambda waiting: waiting[:2]):
+            _, _, turn, process = request
+            free = [robot for robot in turn.robots if not self._holders[robot]]
+            if free:
+                self._holders[free[0]] = turn.name
+                self._waiting.remove(request)
+                self._start(process)
+
+    def _place(self, name: str) -> str:
+        """The robot that a turn has."""
+        return next(robot for robot, holder in self._holders.items() if holder == name)
 
     # One slot of a station flow's window -------------------------------------------------------------------------
 
@@ -186,13 +211,14 @@ class SyntheticCampaign:
     def _evaluate(self, work: Work) -> Process:
         yield from self._stage(work, "deploy", self.costs.deploy_s)
         self._emit("stage_started", work.iteration, work.station, {"stage": "rollout"})
-        yield work.station
+        name = f"{work.iteration} {work.station}"
+        yield Turn(name, robots=(work.station,))
         yield self.costs.start_s
         for seed in work.seeds:
             if stop_trial(self.state, work.iteration, self.now_s, settings=self.settings):
                 break
             yield from self._episode(work, work.idea, work.pool or SeedPool.SEARCH, seed)
-        yield f"-{work.station}"
+        yield Turn(name, over=True)
         yield self.costs.end_s
         self._end(work, IterationStatus.EVALUATED)
 
@@ -209,16 +235,17 @@ class SyntheticCampaign:
         yield from self._stage(work, "train", self.costs.train_s)
         yield from self._stage(work, "deploy", self.costs.deploy_s)
         self._emit("stage_started", name, work.station, {"stage": "rollout"})
-        yield work.station
+        yield Turn(name, IDEA, tuple(self._holders))
+        work = work.model_copy(update={"station": self._place(name)})
         self._emit("dispatched", name, work.station)
         if self.skip_stale and self._plan(work).stale:
-            yield f"-{work.station}"
+            yield Turn(name, over=True)
             self.forget(name)
             self._end(work, IterationStatus.STOPPED)
             return
         yield self.costs.start_s
         yield from self._trial(work)
-        yield f"-{work.station}"
+        yield Turn(name, over=True)
         yield self.costs.end_s
         if stop_trial(self.state, name, self.now_s, settings=self.settings):
             self._end(work, IterationStatus.STOPPED)
@@ -227,32 +254,39 @@ class SyntheticCampaign:
         self._end(work, IterationStatus.DECIDED)
 
     def _trial(self, work: Work) -> Process:
-        plan = self._plan(work)
+        """Like tasks/trial.py."""
+        plan, done = self._plan(work), self._done.setdefault(work.iteration, {})
         verdict = SearchVerdict.CONTINUE
         for seed in plan.search_seeds:
             yield from self._pair(work, plan, SeedPool.SEARCH, seed)
             if stop_trial(self.state, work.iteration, self.now_s, settings=self.settings):
                 return
-            verdict = self._plan(work).search_verdict({}, last=seed == plan.search_seeds[-1])
+            verdict = plan.search_verdict(done, last=seed == plan.search_seeds[-1])
             if verdict is not SearchVerdict.CONTINUE:
                 break
-        if verdict is not SearchVerdict.PROMISING or self.state.incumbent != plan.incumbent:
-            plan = self._plan(work)
-            if plan.search_verdict({}, last=True) is not SearchVerdict.PROMISING:
-                return
+        if verdict is not SearchVerdict.PROMISING:
+            return
         seeds = self._draw(SeedPool.CONFIRM, plan.confirm_n, "confirm", work.iteration)
-        for seed in seeds:
-            yield from self._pair(work, plan, SeedPool.CONFIRM, seed)
-            stop = stop_trial(self.state, work.iteration, self.now_s, settings=self.settings)
-            if stop or self._plan(work).confirm_verdict({}) is not ConfirmVerdict.CONTINUE:
+        beaten, confirmed = "", ConfirmVerdict.KEEP
+        while confirmed is ConfirmVerdict.KEEP:
+            plan = plan.rival(self._plan(work), done)
+            if plan.incumbent == beaten:
                 return
+            for seed in seeds:
+                yield from self._pair(work, plan, SeedPool.CONFIRM, seed)
+                if stop_trial(self.state, work.iteration, self.now_s, settings=self.settings):
+                    return
+                confirmed = plan.confirm_verdict(done)
+                if confirmed is not ConfirmVerdict.CONTINUE:
+                    break
+            beaten = plan.incumbent
 
     def _plan(self, work: Work) -> TrialPlan:
         return trial_plan(self.state, work.iteration, work.iteration, self._draw)
 
     def _pair(self, work: Work, plan: TrialPlan, pool: SeedPool, seed: int) -> Process:
         for idea in (work.iteration, plan.incumbent):
-            if self.state.result(idea, pool, seed) is None:
+            if not plan.knows(idea, pool, seed, self._done[work.iteration]):
                 yield from self._episode(work, idea, pool, seed)
 
     def _episode(self, work: Work, idea: str, pool: SeedPool, seed: int) -> Process:
@@ -287,6 +321,7 @@ class SyntheticCampaign:
             reset_begin=clocks[0], rollout_begin=clocks[1], rollout_end=clocks[2], control_wall_s=control_s,
             policy_sha256="0" * 64,
         )  # fmt: skip
+        self._done.setdefault(work.iteration, {})[idea, pool, seed] = record
         self._emit("episode", work.iteration, work.station, record.model_dump(mode="json"), at_s=clocks[2].wall_s)
         return self.costs.reset_s + control_s + self.costs.gap_s
 

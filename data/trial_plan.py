@@ -65,6 +65,16 @@ class TrialPlan(Record):
         """What the confirmation says so far: stop at anything but CONTINUE."""
         return judge_confirm(self.pairs(done), self.pairs(done, SeedPool.CONFIRM), confirm_n=self.confirm_n)
 
+    def rival(self, latest: TrialPlan, done: Done) -> TrialPlan:
+        """The plan to go on with: `latest` where another idea has become the incumbent meanwhile that loses as well.
+
+        It must lose clearly on the search seeds that both have run; else the trial is finished against its first rival.
+        So a candidate that began against an earlier incumbent replaces a worse one, whatever that one has changed.
+        """
+        if latest.incumbent == self.incumbent or latest.search_verdict(done) is not SearchVerdict.PROMISING:
+            return self
+        return latest
+
     def _results(self, idea: str, pool: SeedPool, done: Done) -> dict[int, Result]:
         mine = {seed: Result.of(record) for (name, at, seed), record in done.items() if (name, at) == (idea, pool)}
         return {**self.known.get(idea, {}), **mine}
@@ -89,7 +99,8 @@ def trial_plan(state: CampaignState, iteration: str, idea: str, draw: Draw, stat
     block = search_block(state, search_n, draw)
     known = {name: state.known(name, station=where) for name in (idea, incumbent)}
     ran = set(known[idea])
-    first = [seed for seed in known[idea] if seed in set(block)]
+    shared = {*block, *known[incumbent]}
+    first = [seed for seed in state.known(idea, (SeedPool.SEARCH,), where) if seed in shared]
     rest = [seed for seed in block if seed not in ran]
     rest.sort(key=lambda seed: seed not in known[incumbent])
     return TrialPlan(

@@ -65,10 +65,7 @@ class Trial(AtRobot):
         try:
             await self._take()
             if self.job.compare:
-                plan = await self.keeper.trial_plan(
-                    self.job.campaign.campaign, self.job.iteration, self.job.candidate.idea, self.place.station
-                )
-                stopped = await self._compare(plan)
+                stopped = await self._compare(await self._plan())
             else:
                 stopped = await self._run_seeds(self.job.pool, self.job.seeds)
         except TrialStopped as stop:
@@ -116,6 +113,13 @@ class Trial(AtRobot):
                 await self._episode(self.job.candidate, pool, seed)
         return "all seeds"
 
+    async def _plan(self) -> TrialPlan:
+        """What the candidate has to run against the incumbent of this moment."""
+        job = self.job
+        return await self.keeper.trial_plan(
+            job.campaign.campaign, job.iteration, job.candidate.idea, self.place.station
+        )
+
     async def _compare(self, plan: TrialPlan) -> str:
         """The paired trial: candidate and incumbent on the same seeds, with a sequential stop."""
         incumbent = PolicyFiles.model_validate(await self.keeper.policy_files(plan.incumbent))
@@ -129,10 +133,18 @@ class Trial(AtRobot):
         seeds = plan.confirm_seeds or await self.keeper.draw(
             plan.campaign, plan.iteration, SeedPool.CONFIRM, plan.confirm_n, "confirm"
         )
-        confirmed = await self._until(
-            plan, incumbent, SeedPool.CONFIRM, seeds, lambda: plan.confirm_verdict(self._results)
-        )
+        beaten, confirmed = "", ConfirmVerdict.KEEP
+        while confirmed is ConfirmVerdict.KEEP:
+            plan = plan.rival(await self._plan(), self._results)
+            if plan.incumbent == beaten:
+                break
+            beaten, confirmed = plan.incumbent, await self._confirm(plan, seeds)
         return "all fresh seeds" if confirmed is ConfirmVerdict.CONTINUE else f"{confirmed.value} on fresh seeds"
+
+    async def _confirm(self, plan: TrialPlan, seeds: Sequence[int]) -> ConfirmVerdict:
+        """Pairs on fresh seeds against the plan's incumbent."""
+        incumbent = PolicyFiles.model_validate(await self.keeper.policy_files(plan.incumbent))
+        return await self._until(plan, incumbent, SeedPool.CONFIRM, seeds, lambda: plan.confirm_verdict(self._results))
 
     async def _until[V: (SearchVerdict, ConfirmVerdict)](
         self, plan: TrialPlan, incumbent: PolicyFiles, pool: SeedPool, seeds: Sequence[int], verdict: Callable[[], V]

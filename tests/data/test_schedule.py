@@ -286,6 +286,44 @@ def test_a_trial_that_began_against_a_former_incumbent_is_compared_with_both() -
     assert judgement.against == "I0"
 
 
+def test_a_gain_that_came_second_is_tried_before_the_incumbent_is_qualified() -> None:
+    bench = Bench()
+    bench.baseline()
+    work = bench.idea("I2", station="robot-2")
+    plan = trial_plan(bench.state, "I2", "I2", bench.campaign._draw)
+    bench.episodes(work, "I2", plan.search_seeds[:10], SeedPool.SEARCH, False, score=0.6)
+    keep(bench, "I1")
+    bench.emit("judged", "I2", "robot-2", judge_trial(bench.state, "I2").model_dump(mode="json"))
+    bench.emit("iteration_ended", "I2", "robot-2", {"status": "decided"})
+    assert bench.state.ideas["I2"].judgement.beats_parent
+    for station in ("robot-1", "robot-2"):
+        bench.finish(bench.claim(station), success=True)  # the new incumbent's first fresh seeds
+    asked = bench.claim("robot-1")
+    assert (asked.kind, asked.parent) == (WorkKind.SEARCH, "I1")
+    other = bench.claim("robot-2")
+    assert (other.kind, other.reason) == (WorkKind.REEVALUATE, "does the incumbent qualify?"), "one idea, not more"
+
+
+@pytest.mark.parametrize(("success", "against"), [(True, "I1"), (False, "I0")])
+def test_a_trial_goes_on_against_a_new_incumbent_that_loses_too(success: bool, against: str) -> None:
+    bench = Bench()
+    bench.baseline()
+    work = bench.idea("I2", station="robot-2")
+    plan = trial_plan(bench.state, "I2", "I2", bench.campaign._draw)
+    bench.episodes(work, "I2", plan.search_seeds[:10], SeedPool.SEARCH, success, score=0.6)
+    assert plan.rival(trial_plan(bench.state, "I2", "I2", bench.campaign._draw), {}) is plan
+    keep(bench, "I1", success=False)
+    rival = plan.rival(trial_plan(bench.state, "I2", "I2", bench.campaign._draw), {})
+    assert rival.incumbent == against
+    assert rival.search_seeds[:10] == plan.search_seeds[:10], "what has run counts"
+    seeds = bench.campaign._draw(SeedPool.CONFIRM, plan.confirm_n, "confirm", "I2")
+    bench.episodes(work, "I2", seeds[:5], SeedPool.CONFIRM, success, score=0.6)
+    bench.episodes(work, against, seeds[:5], SeedPool.CONFIRM, False)
+    judgement = judge_trial(bench.state, "I2")
+    assert (judgement.decision is Decision.KEEP, judgement.against) == (success, against)
+    assert judgement.beats_parent
+
+
 def test_unknown_ideas_are_named() -> None:
     bench = Bench()
     with pytest.raises(UsageError, match="unknown idea 'I9'; there are: I0"):
