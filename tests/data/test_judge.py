@@ -75,6 +75,8 @@ def test_nothing_is_decided_below_ten_pairs() -> None:
         ([FASTER] * 20, SearchVerdict.PROMISING),
         ([FASTER] * 19 + [LOSS], SearchVerdict.INCONCLUSIVE),
         ([LOSS] * 4 + [BETTER_SCORE] * 16, SearchVerdict.REVERT),
+        ([LOSS] * 2 + [BETTER_SCORE] * 18, SearchVerdict.INCONCLUSIVE),
+        ([LOSS] + [BETTER_SCORE] * 9, SearchVerdict.PROMISING),
     ],
 )
 def test_search_verdicts(pairs: list[Pair], expected: SearchVerdict) -> None:
@@ -92,6 +94,12 @@ def test_confirmation_needs_five_fresh_pairs_and_no_lead_of_the_incumbent() -> N
     assert judge_confirm(search, [WIN] * 5) is ConfirmVerdict.KEEP
     assert judge_confirm(search, [LOSS] * 3 + [WIN] * 2) is ConfirmVerdict.CONTINUE
     assert judge_confirm(search, [LOSS] * 9) is ConfirmVerdict.INCONCLUSIVE
+
+
+def test_one_lucky_success_of_the_incumbent_does_not_outweigh_every_score() -> None:
+    assert judge_confirm([LOSS] + [BETTER_SCORE] * 9, [BETTER_SCORE] * 5) is ConfirmVerdict.KEEP
+    assert judge_confirm([LOSS] + [BETTER_SCORE] * 9, [BETTER_SCORE] * 4 + [LOSS]) is ConfirmVerdict.CONTINUE
+    assert judge_confirm([BETTER_SCORE] * 10, [BETTER_SCORE] * 10 + [LOSS] * 2) is ConfirmVerdict.INCONCLUSIVE
 
 
 def test_a_faster_candidate_that_lost_a_success_is_not_kept() -> None:
