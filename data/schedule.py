@@ -24,7 +24,7 @@ from data.held_out import HeldOutDraw
 from data.pacing import DEFAULTS, ScheduleSettings, chance, final_due, final_n, gain_waits
 from data.statistics import pass_probability
 from data.trial_plan import MOST_SEARCH_N, Draw, TrialPlan, judge_trial, search_block, search_pairs, trial_plan
-from data.window import enough, ready, trial_s
+from data.window import affordable, enough, ready, trial_s
 from data.work_state import WorkState
 from nightlab.records import Outcome, SeedPool, Work, WorkKind
 
@@ -211,7 +211,8 @@ class _Desk:
         )
 
     def qualification(self) -> Work | None:
-        if self._failed_before() or gain_waits(self.state) or chance(self.state) < self.settings.promising_probability:
+        waits = gain_waits(self.state) and affordable(self.state, [])
+        if self._failed_before() or waits or chance(self.state) < self.settings.promising_probability:
             return None
         rate = self.state.fresh_rate(self.state.incumbent)
         needed = self._needed_n() - rate.n

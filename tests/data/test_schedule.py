@@ -286,8 +286,9 @@ def test_a_trial_that_began_against_a_former_incumbent_is_compared_with_both() -
     assert judgement.against == "I0"
 
 
-def test_a_gain_that_came_second_is_tried_before_the_incumbent_is_qualified() -> None:
-    bench = Bench()
+def a_gain_that_came_second(**spec: float) -> Bench:
+    """I1 was kept; I2 beat I0, too, and nobody has tried its change on I1."""
+    bench = Bench(**spec)
     bench.baseline()
     work = bench.idea("I2", station="robot-2")
     plan = trial_plan(bench.state, "I2", "I2", bench.campaign._draw)
@@ -298,10 +299,21 @@ def test_a_gain_that_came_second_is_tried_before_the_incumbent_is_qualified() ->
     assert bench.state.ideas["I2"].judgement.beats_parent
     for station in ("robot-1", "robot-2"):
         bench.finish(bench.claim(station), success=True)  # the new incumbent's first fresh seeds
+    return bench
+
+
+def test_a_gain_that_came_second_is_tried_before_the_incumbent_is_qualified() -> None:
+    bench = a_gain_that_came_second()
     asked = bench.claim("robot-1")
     assert (asked.kind, asked.parent) == (WorkKind.SEARCH, "I1")
     other = bench.claim("robot-2")
     assert (other.kind, other.reason) == (WorkKind.REEVALUATE, "does the incumbent qualify?"), "one idea, not more"
+
+
+def test_without_tokens_for_another_idea_the_incumbent_is_qualified_as_it_is() -> None:
+    bench = a_gain_that_came_second(token_budget=1000)
+    bench.emit("usage", "I2", "robot-2", {"input_tokens": 900, "output_tokens": 90})
+    assert bench.claim("robot-1").reason == "does the incumbent qualify?"
 
 
 @pytest.mark.parametrize(("success", "against"), [(True, "I1"), (False, "I0")])
