@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from data.campaign_state import CampaignState
 from data.schedule import next_work
 from data.synthetic import START_S, SyntheticCampaign
+from data.trial_plan import judge_trial, trial_plan
 from nightlab.records import CampaignSpec, EventKind, Outcome, Proposal, ProposalStatus, SeedPool, Work, WorkKind
 
 
@@ -56,3 +57,15 @@ class Bench:
     def baseline(self, success: bool = False) -> None:
         for station in ("robot-1", "robot-2"):
             self.finish(self.claim(station), success)
+
+
+def keep(bench: Bench, name: str, success: bool = True) -> None:
+    """Run a trial of an idea that wins every pair, and judge it."""
+    work = bench.idea(name)
+    plan = trial_plan(bench.state, name, name, bench.campaign._draw)
+    bench.episodes(work, name, plan.search_seeds[:10], SeedPool.SEARCH, success, score=0.8)
+    seeds = bench.campaign._draw(SeedPool.CONFIRM, plan.confirm_n, "confirm", name)
+    bench.episodes(work, name, seeds[:5], SeedPool.CONFIRM, success, score=0.8)
+    bench.episodes(work, plan.incumbent, seeds[:5], SeedPool.CONFIRM, False)
+    bench.emit("judged", name, "robot-1", judge_trial(bench.state, name).model_dump(mode="json"))
+    bench.emit("iteration_ended", name, "robot-1", {"status": "decided"})

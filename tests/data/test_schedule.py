@@ -2,16 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from data.held_out import HeldOutDraw
 from data.pacing import MOST_OVERHEAD, final_n, held_out_s
-from data.pairs import Result
 from data.schedule import final_due, next_work, stop_trial
-from data.statistics import max_failures
 from data.synthetic import START_S
 from data.trial_plan import judge_trial, trial_plan
-from nightlab.errors import UsageError
-from nightlab.records import Decision, Outcome, SeedPool, Work, WorkKind
-from tests.data.schedule_bench import Bench
+from nightlab.records import Decision, SeedPool, Work, WorkKind
+from tests.data.schedule_bench import Bench, keep
 
 
 def test_the_baseline_is_shared_out_and_then_ideas_are_asked_for() -> None:
@@ -216,18 +212,6 @@ def test_an_offline_idea_whose_parent_was_superseded_is_not_begun() -> None:
     assert trial_plan(bench.state, "I2", "I2", bench.campaign._draw).stale
 
 
-def keep(bench: Bench, name: str, success: bool = True) -> None:
-    """Run a trial of an idea that wins every pair, and judge it."""
-    work = bench.idea(name)
-    plan = trial_plan(bench.state, name, name, bench.campaign._draw)
-    bench.episodes(work, name, plan.search_seeds[:10], SeedPool.SEARCH, success, score=0.8)
-    seeds = bench.campaign._draw(SeedPool.CONFIRM, plan.confirm_n, "confirm", name)
-    bench.episodes(work, name, seeds[:5], SeedPool.CONFIRM, success, score=0.8)
-    bench.episodes(work, plan.incumbent, seeds[:5], SeedPool.CONFIRM, False)
-    bench.emit("judged", name, "robot-1", judge_trial(bench.state, name).model_dump(mode="json"))
-    bench.emit("iteration_ended", name, "robot-1", {"status": "decided"})
-
-
 def test_a_keep_makes_an_incumbent_and_a_fresh_block() -> None:
     bench = Bench()
     bench.baseline()
@@ -247,43 +231,6 @@ def test_while_hardly_anything_succeeds_the_block_stays() -> None:
     keep(bench, "I1", success=False)
     assert bench.state.incumbent == "I1"
     assert bench.state.search_block == old
-
-
-def test_a_plan_uses_what_is_known_first_and_can_be_continued() -> None:
-    bench = Bench()
-    bench.baseline()
-    work = bench.idea("I1")
-    plan = trial_plan(bench.state, "I1", "I1", bench.campaign._draw)
-    assert len(plan.search_seeds) == plan.search_n == 20
-    assert all(plan.knows("I0", SeedPool.SEARCH, seed, {}) for seed in plan.search_seeds)
-    assert not plan.knows("I1", SeedPool.SEARCH, plan.search_seeds[0], {})
-    bench.episodes(work, "I1", plan.search_seeds[:4], SeedPool.SEARCH, True)
-    again = trial_plan(bench.state, "I1", "I1", bench.campaign._draw)
-    assert again.search_seeds == plan.search_seeds
-    assert len(again.pairs({})) == 4
-    assert type(again).model_validate_json(again.model_dump_json()) == again
-
-
-def test_on_stations_that_differ_only_their_own_results_are_paired() -> None:
-    bench = Bench(profile="real")
-    bench.baseline()
-    bench.idea("I1", station="robot-2")
-    plan = trial_plan(bench.state, "I1", "I1", bench.campaign._draw)
-    assert len(plan.known["I0"]) == 10
-    assert [seed in plan.known["I0"] for seed in plan.search_seeds] == [True] * 10 + [False] * 10
-
-
-def test_a_trial_that_began_against_a_former_incumbent_is_compared_with_both() -> None:
-    bench = Bench()
-    bench.baseline()
-    work = bench.idea("I2", station="robot-2")
-    plan = trial_plan(bench.state, "I2", "I2", bench.campaign._draw)
-    bench.episodes(work, "I2", plan.search_seeds[:10], SeedPool.SEARCH, False, score=0.6)
-    keep(bench, "I1")
-    judgement = judge_trial(bench.state, "I2")
-    assert judgement.decision is Decision.INCONCLUSIVE
-    assert judgement.beats_parent
-    assert judgement.against == "I0"
 
 
 def a_gain_that_came_second(**spec: float) -> Bench:
@@ -314,61 +261,6 @@ def test_without_tokens_for_another_idea_the_incumbent_is_qualified_as_it_is() -
     bench = a_gain_that_came_second(token_budget=1000)
     bench.emit("usage", "I2", "robot-2", {"input_tokens": 900, "output_tokens": 90})
     assert bench.claim("robot-1").reason == "does the incumbent qualify?"
-
-
-@pytest.mark.parametrize(("success", "against"), [(True, "I1"), (False, "I0")])
-def test_a_trial_goes_on_against_a_new_incumbent_that_loses_too(success: bool, against: str) -> None:
-    bench = Bench()
-    bench.baseline()
-    work = bench.idea("I2", station="robot-2")
-    plan = trial_plan(bench.state, "I2", "I2", bench.campaign._draw)
-    bench.episodes(work, "I2", plan.search_seeds[:10], SeedPool.SEARCH, success, score=0.6)
-    assert plan.rival(trial_plan(bench.state, "I2", "I2", bench.campaign._draw), {}) is plan
-    keep(bench, "I1", success=False)
-    rival = plan.rival(trial_plan(bench.state, "I2", "I2", bench.campaign._draw), {})
-    assert rival.incumbent == against
-    assert rival.search_seeds[:10] == plan.search_seeds[:10], "what has run counts"
-    seeds = bench.campaign._draw(SeedPool.CONFIRM, plan.confirm_n, "confirm", "I2")
-    bench.episodes(work, "I2", seeds[:5], SeedPool.CONFIRM, success, score=0.6)
-    bench.episodes(work, against, seeds[:5], SeedPool.CONFIRM, False)
-    judgement = judge_trial(bench.state, "I2")
-    assert (judgement.decision is Decision.KEEP, judgement.against) == (success, against)
-    assert judgement.beats_parent
-
-
-def test_unknown_ideas_are_named() -> None:
-    bench = Bench()
-    with pytest.raises(UsageError, match="unknown idea 'I9'; there are: I0"):
-        trial_plan(bench.state, "I9", "I9", bench.campaign._draw)
-    with pytest.raises(UsageError, match="unknown idea 'I9'"):
-        judge_trial(bench.state, "I9")
-
-
-def test_a_draw_passes_only_when_complete() -> None:
-    held = HeldOutDraw(1, "I1", 100, 0.95)
-    held.claim(Work(kind=WorkKind.HELD_OUT, campaign="C1", iteration="E1", seeds=tuple(range(100))))
-    good = Result(outcome=Outcome.SUCCESS, score=1, steps=9)
-    for seed in range(99):
-        held.add(seed, good)
-    assert held.rate.wilson_low > 0.95
-    assert not held.passed
-    held.add(99, Result(outcome=Outcome.UNSCORED, score=0, steps=1))
-    assert (held.complete, held.unscored) == (False, 1)
-    held.end("E1")
-    assert held.missing == (99,)
-    held.add(99, good)
-    assert held.passed
-    assert not held.open
-
-
-def test_a_draw_is_futile_one_failure_after_the_last_allowed() -> None:
-    held = HeldOutDraw(1, "I1", 400, 0.95)
-    for seed in range(max_failures(400, 0.95)):
-        held.add(seed, Result(outcome=Outcome.FAILURE, score=0, steps=9))
-    assert held.open
-    held.add(399, Result(outcome=Outcome.FAILURE, score=0, steps=9))
-    assert held.futile
-    assert not held.open
 
 
 def test_an_exhausted_researcher_does_not_cut_short_the_trial_that_runs() -> None:
