@@ -2,8 +2,8 @@
 
 `python -m commands.prefect_server --home DIR --port P`. Stock Prefect 3.8.8 begins SQLite transactions DEFERRED; those
 that read before they write fail with "database is locked" (HTTP 503) when several pools poll. Here every transaction
-begins IMMEDIATE, so writers queue on SQLite's busy timeout. It replaces one private method and so refuses to run
-on another version.
+begins IMMEDIATE, so writers queue on SQLite's busy timeout. This and `limit_requests_only` replace private methods, so the
+server refuses to run on another version.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 
 from commands.prefect_database import seed
 from commands.prefect_room import RoomFirst
+from commands.prefect_sockets import limit_requests_only
 from nightlab.errors import ServiceError
 from nightlab.heartbeat import beating
 
@@ -138,6 +139,7 @@ def serve(home: Path, port: int, *, ready_file: Path | None = None, heartbeat_fi
     from prefect.server.api.server import create_app
 
     begin_immediate()
+    limit_requests_only()
     application: Any = RoomFirst(create_app(), home) if on_sqlite else create_app()
     config = uvicorn.Config(
         application, host="127.0.0.1", port=port, log_level="warning", access_log=False, timeout_keep_alive=30,

@@ -283,6 +283,26 @@ def test_no_database_is_locked_at_eight_pools(prefect_lab: Path) -> None:
     assert refused == []
 
 
+def test_open_websockets_do_not_silence_the_server(prefect_lab: Path) -> None:
+    """Each station of a campaign holds six; stock Prefect on SQLite answers nobody once 100 are open."""
+    from contextlib import AsyncExitStack
+
+    from websockets.asyncio.client import connect
+
+    api = os.environ["PREFECT_API_URL"]
+
+    async def main() -> list[int]:
+        async with AsyncExitStack() as stack:
+            for _ in range(120):
+                await stack.enter_async_context(connect(f"{api.replace('http', 'ws')}/events/in"))
+            async with httpx.AsyncClient(timeout=30.0) as client:
+                health = await client.get(f"{api}/health")
+                pools = await client.post(f"{api}/work_pools/filter", json={})
+            return [health.status_code, pools.status_code]
+
+    assert asyncio.run(main()) == [200, 200]
+
+
 @pytest.mark.slow
 def test_a_killed_fleet_is_resumed_by_the_next(prefect_lab: Path, tmp_path: Path) -> None:
     """Keep this test last: it replaces the fleet."""
