@@ -27,6 +27,7 @@ from commands.flow_process import WARM_SOCKET
 from commands.pools import CAMPAIGN_FLOWS, CAMPAIGN_POOL, STATION_FLOWS
 from nightlab.errors import NightlabError
 from nightlab.heartbeat import beating
+from nightlab.priority import yield_session
 from nightlab.processes import spawn_async, stop_async
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not api_url:
         print("the fleet needs --api-url or PREFECT_API_URL; it is normally started by: nightlab up", file=sys.stderr)
         return 2
+    yield_session()  # not its nice value, which trials would inherit
     lab = Lab(asked.lab.resolve())
     lab.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     adopt(service_environment(asked.lab, api_url, pools=len(robots) + 1))

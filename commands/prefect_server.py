@@ -25,6 +25,7 @@ from commands.prefect_room import RoomFirst
 from commands.prefect_sockets import limit_requests_only
 from nightlab.errors import ServiceError
 from nightlab.heartbeat import beating
+from nightlab.priority import yield_processor
 
 PINS = {"prefect": ("3.8.8", "3.8.8"), "fastapi": ("0.139", "0.151"), "sqlalchemy": ("2.0", "2.1")}
 """First and last-but-not-included version of each package that the server was measured on (prefect: exactly)."""
@@ -170,6 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--ready-file", type=Path, help="written with the API's URL once the server answers")
     parser.add_argument("--heartbeat-file", type=Path, help="touched every second while the server makes progress")
     asked = parser.parse_args(arguments)
+    yield_processor()
     try:
         serve(asked.home, asked.port, ready_file=asked.ready_file, heartbeat_file=asked.heartbeat_file)
     except ServiceError as error:

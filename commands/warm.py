@@ -25,6 +25,7 @@ from typing import Any
 
 from commands.environment import PROJECT
 from commands.flow_process import die_with_parent
+from nightlab.priority import yield_session
 
 ENGINE = ("prefect.engine", "prefect.flow_engine", "prefect._internal.metrics", "prefect._internal.control_listener")
 """What Prefect's engine imports for a flow run."""
@@ -208,6 +209,7 @@ def main(arguments: list[str] | None = None) -> Job | None:
     parser.add_argument("--socket", type=Path, required=True)
     parser.add_argument("--preload", default="", help="comma-separated modules")
     asked = parser.parse_args(arguments)
+    yield_session()  # all flow runs; a trial is a session of its own
     preload([name for name in asked.preload.split(",") if name])
     asked.socket.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

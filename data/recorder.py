@@ -36,6 +36,7 @@ from data.spool import Spool
 from data.versions import Versions
 from nightlab.errors import LabError, NightlabError, ServiceError
 from nightlab.heartbeat import beat_in_thread
+from nightlab.priority import yield_processor
 from nightlab.records import EpisodeRecord, Outcome
 
 FULL_S = 2.0
@@ -329,7 +330,7 @@ def main() -> int:
     options = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.nice(19)
+    yield_processor(nice=19)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     beat_in_thread(options.heartbeat_file)
     try:
