@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 NICE: Final = 10
-"""A tenth of the processor time that a robot's process gets beside it."""
+"""Kernel weight 110 beside 1024 at nice 0 (sched_prio_to_weight): a tenth of a robot's share where both want the processor."""
 
 
 def yield_session(pid: int = 0, nice: int = NICE) -> None:

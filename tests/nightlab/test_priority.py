@@ -74,10 +74,12 @@ def test_another_process_can_be_made_to_yield(started: list[subprocess.Popen[str
 
 def test_who_leads_no_session_lowers_nobody(started: list[subprocess.Popen[str]]) -> None:
     process = start(started, "sleep", "60", session=False)
-    before = nice(os.getpid())
+    before, group = nice(os.getpid()), session_nice(os.getpid()) if AUTOGROUP else 0
     yield_processor(process.pid)
     yield_session(process.pid)
     assert nice(process.pid) == nice(os.getpid()) == before
+    if AUTOGROUP:
+        assert session_nice(os.getpid()) == group
 
 
 def test_a_process_that_is_gone_is_no_error(started: list[subprocess.Popen[str]]) -> None:
