@@ -9,7 +9,8 @@ import pytest
 
 from nightlab.priority import yield_processor, yield_session
 
-AUTOGROUP = Path("/proc/self/autogroup").exists() and Path("/proc/sys/kernel/sched_autogroup_enabled").exists()
+ENABLED = Path("/proc/sys/kernel/sched_autogroup_enabled")
+AUTOGROUP = Path("/proc/self/autogroup").exists() and ENABLED.exists() and ENABLED.read_text().strip() == "1"
 PARENT = "import subprocess, time; print(subprocess.Popen(['sleep', '60'], start_new_session={}).pid, flush=True); time.sleep(60)"
 
 
@@ -28,8 +29,13 @@ def start(started: list[subprocess.Popen[str]], *argv: str, session: bool = True
     return process
 
 
+def session_group(pid: int) -> str:
+    """Name and nice value of a session; empty in one that is as old as the machine, which belongs to none."""
+    return Path(f"/proc/{pid}/autogroup").read_text()
+
+
 def session_nice(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/autogroup").read_text().split()[-1])
+    return int(session_group(pid).split()[-1])
 
 
 def nice(pid: int) -> int:
@@ -74,12 +80,12 @@ def test_another_process_can_be_made_to_yield(started: list[subprocess.Popen[str
 
 def test_who_leads_no_session_lowers_nobody(started: list[subprocess.Popen[str]]) -> None:
     process = start(started, "sleep", "60", session=False)
-    before, group = nice(os.getpid()), session_nice(os.getpid()) if AUTOGROUP else 0
+    before, group = nice(os.getpid()), session_group(os.getpid()) if AUTOGROUP else ""
     yield_processor(process.pid)
     yield_session(process.pid)
     assert nice(process.pid) == nice(os.getpid()) == before
     if AUTOGROUP:
-        assert session_nice(os.getpid()) == group
+        assert session_group(os.getpid()) == group
 
 
 def test_a_process_that_is_gone_is_no_error(started: list[subprocess.Popen[str]]) -> None:
