@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import shutil
 import sys
@@ -35,7 +36,7 @@ EPISODE_MOST_S = 40.0
 """No episode takes longer, station seconds."""
 START = {"push_t": {"choose": "choose_twist", "drive": "drive_stop", "endgame": "endgame_fine", "pause": "pause_none"}}
 """Modules that a benchmark's template starts with, so that an episode takes about 10 s and not the whole time limit."""
-SPEEDS = ((2, 4.0), (8, 2.0), (16, 1.0))
+SPEEDS = ((2, 8.0), (8, 3.0), (16, 1.5))
 """Default speed up to so many stations: what two cores carry with less than 1 % of the actions late."""
 STUCK_S = 240.0
 """Without any event for so long the campaign is given up, wall s."""
@@ -99,16 +100,17 @@ async def _both(order: Order, *, published: bool) -> dict[str, Any]:
             trial_sigma=found["trial_sigma"], gap_s=found["gap_s"],
             episode_s=0.0 if alone else found["episode_s"], window=-1 if alone else 0,
         )  # fmt: skip
-        (predicted,) = forecast(
-            times, [order.stations], runs=50, horizon_s=horizon_s, warm_up_s=found["warm_up_station_s"]
-        )
+        (predicted,) = forecast(times, [order.stations], runs=50, horizon_s=horizon_s, warm_up_s=-1)
         found["predicted"] = {
             "mru": predicted.mru,
+            "mru_range": predicted.mru_range,
             "useful_share": predicted.useful_share,
+            "useful_share_range": predicted.useful_share_range,
+            "ranges": "nine of ten runs of this length",
             "command": f"nightlab simulate-fleet --sizes {order.stations} --think lognormal:{times.think_s:g}:{THINK_SIGMA} "
             f"--train-s {times.train_s:g} --trial-s {times.trial_s:g} --trial-sigma {times.trial_sigma:.3g} "
             f"--gap-s {times.gap_s:.3g} --episode-s {times.episode_s:.3g} --window {times.window} "
-            f"--horizon-s {horizon_s:g} --warm-up-s {found['warm_up_station_s']:g} --runs 50",
+            f"--horizon-s {horizon_s:g} --warm-up-s -1 --runs 50",
         }
     return {**ours, "published_way": ways.get("published", {"mru": None})}
 
@@ -221,7 +223,7 @@ def figures(spec: CampaignSpec, events: list[Event], window: tuple[float, float]
         for work in state.works.values()
         if work.work.kind is WorkKind.SEARCH and work.ready_s
     ]
-    think_s, trial_s = _median(thoughts), _mean(trials)
+    think_s, trial_s = _geometric(thoughts), _mean(trials)
     return {
         "stations": spec.stations,
         "speed": spec.speed,
@@ -263,8 +265,9 @@ def hand_overs(events: list[Event], window: tuple[float, float]) -> int:
     return found
 
 
-def _median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2] if values else 0.0
+def _geometric(values: list[float]) -> float:
+    """Geometric mean: what a few values say best about the median of a lognormal."""
+    return math.exp(_mean([math.log(value) for value in values])) if values else 0.0
 
 
 def _mean(values: list[float]) -> float:
@@ -273,8 +276,6 @@ def _mean(values: list[float]) -> float:
 
 def _spread(values: list[float]) -> float:
     """Standard deviation of the logarithm that has the values' relative spread."""
-    import math
-
     if len(values) < 2:
         return 0.0
     mean = _mean(values)
@@ -292,13 +293,19 @@ def _tell(result: dict[str, Any]) -> None:
     def share(value: float | None) -> str:
         return "unknown" if value is None else f"{value:.1%}"
 
+    def model(found: dict[str, Any], name: str = "mru") -> str:
+        low, high = found["predicted"][f"{name}_range"]
+        return f"{share(found['predicted'][name])} ({low:.1%} to {high:.1%})"
+
     way = result["published_way"]
     lines = [
         f"{result['stations']} stations, {result['minutes']:.0f} min each at {result['speed']:g}×",
         f"utilisation    {share(result['mru'])} (rollout only {share(result['mru_rollout'])}) {result['mru_reason']}",
+        f"   by model    {model(result)}; nine of ten runs of this length",
         f"useful         {share(result['useful_share'])}",
+        f"   by model    {model(result, 'useful_share')}",
         f"speed, late    {result['achieved_speed']:.2f} of {result['speed']:g}, {result['late_share']:.2%}",
-        f"model says     {share(result['predicted']['mru'])}",
-        f"published way  {share(way['mru'])}" + (f", model {share(way['predicted']['mru'])}" if way["mru"] else ""),
+        f"published way  {share(way['mru'])}",
+        *([f"   by model    {model(way)}"] if "predicted" in way else []),
     ]
     sys.stdout.write("\n".join(lines) + "\n")

@@ -25,7 +25,7 @@ def simulate_fleet(
     episode_s: Annotated[float, typer.Option(help="One episode of filler work, s; 0 = none")] = 0.0,
     window: Annotated[int, typer.Option(help="Ideas prepared per robot; 0 = by the times, -1 = one by one")] = 0,
     horizon_s: Annotated[float, typer.Option(help="Measured time, s; 0 = 150 trials")] = 0.0,
-    warm_up_s: Annotated[float, typer.Option(help="Left out before it, s")] = 0.0,
+    warm_up_s: Annotated[float, typer.Option(help="Left out before it, s; -1 = until every robot tries an idea")] = 0.0,
     runs: Annotated[int, typer.Option(help="Simulated fleets per size")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:

@@ -69,10 +69,14 @@ class Forecast:
     useful_share: float
     """Of that, trials that had ended by the horizon: one still under way has decided nothing, in a measured run too."""
     window: int
+    warm_up_s: float
     trials: int
     time_to_success_s: float | None
     tokens_to_success: float | None
     tokens_per_minute: float
+    mru_range: tuple[float, float] = (0.0, 0.0)
+    """Between these lie nine of ten runs of this length; of several runs only (`forecast`)."""
+    useful_share_range: tuple[float, float] = (0.0, 0.0)
 
 
 def along(table: Mapping[int, float], n: int) -> float:
@@ -105,7 +109,7 @@ def simulate(
         times: what the stages take.
         stations: robots, 1 or more.
         horizon_s: how long utilisation is measured after the warm-up; 0: 150 trials per robot.
-        warm_up_s: left out of utilisation.
+        warm_up_s: left out of utilisation; below 0: until every robot has begun a trial, at most twice an idea's whole time.
         seed: of every random draw.
     """
     return Fleet(times, stations, random.Random(seed)).run(horizon_s or 150 * times.trial_s, warm_up_s)
@@ -132,16 +136,22 @@ class Fleet:
         self.success_s: float | None = None
         self.success_tokens = 0.0
         self.now_s = 0.0
+        self.begun: set[int] = set()
+        """Robots that have begun a trial."""
 
     def run(self, horizon_s: float, warm_up_s: float) -> Forecast:
         for robot in range(self.stations):
             self._prepare(robot)
             self._begin(robot)
-        end_s = warm_up_s + horizon_s
         wants_success = self.times.trials_to_success > 0
+        if warm_up_s < 0:
+            whole_s = _think_s(self.times, self.stations) + self.times.train_s + self.times.trial_s
+            while len(self.begun) < self.stations and self.events[0][0] < 2 * whole_s:
+                self._step()
+            warm_up_s = self.now_s if len(self.begun) == self.stations else 2 * whole_s
+        end_s = warm_up_s + horizon_s
         while self.events and (self.events[0][0] < end_s or (wants_success and self.success_s is None)):
-            self.now_s, _, what, *where = heapq.heappop(self.events)
-            getattr(self, f"_{what}")(*where)
+            self._step()
         busy = [(max(b, warm_up_s), min(e, end_s), useful and e <= end_s) for _, b, e, useful in self.spans]
         total_s = sum(e - b for b, e, _ in busy if e > b)
         useful_s = sum(e - b for b, e, useful in busy if e > b and useful)
@@ -150,11 +160,16 @@ class Fleet:
             mru=total_s / (self.stations * horizon_s),
             useful_share=useful_s / total_s if total_s else 0.0,
             window=self.window,
+            warm_up_s=warm_up_s,
             trials=self.trials,
             time_to_success_s=self.success_s,
             tokens_to_success=self.success_tokens if self.success_s is not None else None,
             tokens_per_minute=60 * self.ideas * self._tokens() / max(self.now_s, 1.0),
         )
+
+    def _step(self) -> None:
+        self.now_s, _, what, *where = heapq.heappop(self.events)
+        getattr(self, f"_{what}")(*where)
 
     def _tokens(self) -> float:
         return self.times.tokens + self.times.tokens_per_peer * (self.stations - 1)
@@ -186,6 +201,7 @@ class Fleet:
         self.idle.discard(robot)
         if queue:
             origin, generation = queue.pop(0)
+            self.begun.add(robot)
             trial_s = times.trial_s * math.exp(self.rng.gauss(-(times.trial_sigma**2) / 2, times.trial_sigma))
             begin_s = self.now_s + times.gap_s
             self.spans.append((robot, begin_s, begin_s + trial_s, True))
@@ -223,7 +239,7 @@ def forecast(
     times: FleetTimes, sizes: Sequence[int], *, runs: int = 20, horizon_s: float = 0.0, warm_up_s: float = 0.0,
     seed: int = 0,
 ) -> list[Forecast]:  # fmt: skip
-    """Means over `runs` simulated fleets of each size; the median for time and tokens to success."""
+    """Means over `runs` simulated fleets of each size, and how far single runs lie apart; the median of what success takes."""
     found = []
     for size in sizes:
         made = [simulate(times, size, horizon_s=horizon_s, warm_up_s=warm_up_s, seed=seed + run) for run in range(runs)]
@@ -231,12 +247,18 @@ def forecast(
         def mean(name: str, made: list[Forecast] = made) -> float:
             return float(sum(getattr(one, name) for one in made) / len(made))
 
+        def middle(name: str, made: list[Forecast] = made) -> tuple[float, float]:
+            values = sorted(getattr(one, name) for one in made)
+            out = len(values) // 20
+            return values[out], values[-1 - out]
+
         times_s = sorted(one.time_to_success_s for one in made if one.time_to_success_s is not None)
         tokens = sorted(one.tokens_to_success for one in made if one.tokens_to_success is not None)
         found.append(
             replace(
                 made[0], mru=mean("mru"), useful_share=mean("useful_share"), trials=round(mean("trials")),
-                tokens_per_minute=mean("tokens_per_minute"),
+                tokens_per_minute=mean("tokens_per_minute"), warm_up_s=mean("warm_up_s"),
+                mru_range=middle("mru"), useful_share_range=middle("useful_share"),
                 time_to_success_s=times_s[len(times_s) // 2] if times_s else None,
                 tokens_to_success=tokens[len(tokens) // 2] if tokens else None,
             )

@@ -23,7 +23,7 @@ def yield_session(pid: int = 0, nice: int = NICE) -> None:
         nice: 0 to 19; the higher, the longer it waits.
     """
     leader = pid or os.getpid()
-    with contextlib.suppress(OSError):  # a kernel without autogroup, or the process is gone
+    with contextlib.suppress(OSError):  # no autogroup, a session as old as the machine, or the process is gone
         if os.getsid(leader) == leader:
             Path(f"/proc/{leader}/autogroup").write_text(str(nice))
 

@@ -43,6 +43,28 @@ def test_a_trial_that_has_not_ended_at_the_horizon_is_not_useful_yet() -> None:
     assert found.useful_share == pytest.approx(900 / 950)
 
 
+def test_the_warm_up_lasts_until_every_robot_has_begun_a_trial() -> None:
+    times = FleetTimes(think_s=100, trial_s=100, window=-1)
+    found = simulate(times, 3, warm_up_s=-1, horizon_s=250)
+    assert (found.warm_up_s, found.mru) == (100, 150 / 250)
+    assert simulate(times, 3, warm_up_s=50, horizon_s=250).mru == 100 / 250
+    slow = FleetTimes(think_s=100, think_sigma=2.0, trial_s=100, window=-1)
+    assert max(simulate(slow, 8, warm_up_s=-1, horizon_s=400, seed=seed).warm_up_s for seed in range(9)) == 400, (
+        "not longer than twice an idea's whole time"
+    )
+
+
+def test_a_forecast_says_how_far_single_runs_lie_apart() -> None:
+    times = FleetTimes(think_s=400, think_sigma=0.5, trial_s=100, trial_sigma=0.3, window=-1)
+    short, long = (forecast(times, [1], runs=40, horizon_s=h, warm_up_s=-1)[0] for h in (2_000, 50_000))
+    singles = [simulate(times, 1, horizon_s=2_000, warm_up_s=-1, seed=seed).mru for seed in range(40)]
+    low, high = short.mru_range
+    assert sum(low <= one <= high for one in singles) == 36
+    assert low < short.mru < high
+    assert long.mru_range[1] - long.mru_range[0] < (high - low) / 3
+    assert long.useful_share_range[0] > 0.97
+
+
 def test_many_robots_succeed_sooner_but_not_so_much_sooner_and_pay_in_tokens() -> None:
     one, eight = forecast(PUBLISHED, [1, 8], runs=15)
     assert one.time_to_success_s is not None
