@@ -23,13 +23,17 @@ def serve(
     config: Annotated[Path, typer.Argument(help="station.yaml; every field: docs/stations.md")],
     ready_file: Annotated[Path | None, typer.Option(help="Written, with the address, once the station serves")] = None,
     heartbeat_file: Annotated[Path | None, typer.Option(help="Touched once a second")] = None,
+    operator_token_file: Annotated[
+        Path | None, typer.Option(help="What clears an e-stop, e.g. a lab's run/operator.token; default: one is made")
+    ] = None,
 ) -> None:
-    """Serve a station until Ctrl-C; the robot holds at the end."""
+    """Serve a station until Ctrl-C; what the robot does then, its driver says: docs/hardware.md."""
     from robots.serve import main
 
     words = ["--config", str(config)]
     words += ["--ready-file", str(ready_file)] if ready_file else []
     words += ["--heartbeat-file", str(heartbeat_file)] if heartbeat_file else []
+    words += ["--operator-token-file", str(operator_token_file)] if operator_token_file else []
     sys.exit(main(words))
 
 
@@ -63,23 +67,37 @@ def check(
 def clear(
     where: Annotated[str, typer.Argument(help="Address of the station, or its station.yaml")],
     keys: Annotated[str, typer.Option(help="Folder of the operator's keys")] = "",
+    token_file: Annotated[
+        Path | None, typer.Option(help="Operator's token; default: that of the station.yaml, where it has no keys")
+    ] = None,
 ) -> None:
     """Clear a station's e-stop, with the operator's token, after somebody has looked at the cell."""
-    from robots.cell_config import read_cell
+    from robots.cell_config import read_cell, state_folder
     from robots.client import StationClient
+    from robots.station import OPERATOR_TOKEN
 
     address = where
     if Path(where).suffix in (".yaml", ".yml"):
-        address = read_cell(Path(where)).address
+        cell = read_cell(Path(where))
+        made = state_folder(cell) / OPERATOR_TOKEN
+        token_file = token_file or (made if not keys and made.exists() else None)
+        address = cell.address
         if address.endswith(":0"):
-            raise UsageError(f"{where} lets the port be chosen; give the address that `nightlab station serve` printed")
+            raise UsageError(
+                f"{where} lets the port be chosen; give the address that `nightlab station serve` printed, and "
+                f"--token-file {made}"
+            )
         address = address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
+    try:
+        token = token_file.read_text().strip() if token_file is not None else ""
+    except OSError as error:
+        raise UsageError(f"--token-file {token_file}: {error.strerror}") from error
 
     async def work() -> str:
         client = await StationClient.connect(address, keys=keys)
         try:
             held = (await client.stats()).estop
-            await client.clear_estop()
+            await client.clear_estop(token)
             return held
         finally:
             await client.close()
@@ -127,6 +145,7 @@ def _hardware(cell: CellConfig) -> dict[str, Any]:
 
     from nightlab.records import SafetyConfig
     from robots.cell import Cell
+    from robots.cell_config import state_folder
     from robots.latch import Latch
     from robots.station import LATCH, open_driver
 
@@ -159,7 +178,7 @@ def _hardware(cell: CellConfig) -> dict[str, Any]:
         "joints": {key: _short(tuple(value.ravel().tolist())) for key, value in joints.items()},
         "cameras": cameras,
         "monitored": monitor is not None,
-        "latched": Latch(cell.path(cell.state_dir) / LATCH).read(),
+        "latched": Latch(state_folder(cell) / LATCH).read(),
     }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightlab.contracts import Values
-from nightlab.errors import NightlabError, SafetyError, StationError
+from nightlab.errors import EstopError, NightlabError, SafetyError, StationError
 from nightlab.heartbeat import beat
 from nightlab.records import LimitsSpec, SafetyConfig
 from robots.clock import Stamp
@@ -28,6 +28,8 @@ from robots.tick import Tick
 WATCH_S = 0.1
 """How often the watchdog looks for lapsed leases."""
 MOTION_TIMEOUT_S = 120.0
+FREEING = ("home", "release")
+"""Primitives that lead back from a limit that was passed before they began."""
 
 
 class Cell:
@@ -144,6 +146,7 @@ class Cell:
         self.leases.check(token)
 
         def work() -> Reply:
+            session.check_estop()
             if session.cancelled:
                 raise StationError("this control stream has ended; open a new one")
             return session.hold(film) if chunk is None else session.step(chunk, film)  # type: ignore[arg-type]
@@ -157,11 +160,9 @@ class Cell:
         """Carry out a primitive to its end."""
         grant = self.leases.check(token)
 
-        def renewed() -> bool:
-            return alive() and self.leases.check(token) is not None
-
         tick: Tick = self.controller.call(
-            lambda: self._move(request, grant.limits, renewed), timeout_s=MOTION_TIMEOUT_S
+            lambda: self._move(request, grant.limits, lambda: alive() and self.leases.held(token)),
+            timeout_s=MOTION_TIMEOUT_S,
         )
         return tick
 
@@ -204,6 +205,13 @@ class Cell:
         if self._session is not None:
             raise StationError(f"{request.name}: a control stream is open ({self._session.label!r}); close it first")
         _check_request(request, limits)
+        if controller.exceeded:
+            controller.inspect()
+            controller.check_estop()
+        presses, freeing = controller.presses, request.name in FREEING and bool(controller.exceeded)
+        if controller.exceeded and not freeing:
+            only = "only `home` and `release` move the robot now"
+            raise SafetyError(f"{request.name}: {controller.exceeded}: {only}; it holds")
         actions = self.driver.primitive(request)
         safety, executed = self._filter(limits), self.driver.hold_action()
         seen = controller.look({}, tick=False)
@@ -212,12 +220,18 @@ class Cell:
             for action in actions:
                 if not allowed():
                     raise StationError(f"{request.name} was broken off: its caller is gone; the robot holds")
-                safety.check([action])
+                if controller.presses != presses:
+                    raise EstopError(f"{request.name} was broken off by the e-stop; the robot holds")
+                if controller.monitor is not None and controller.monitor.beyond_soft and request.name != "home":
+                    soft = controller.monitor.beyond_soft
+                    raise SafetyError(f"{request.name}: {soft}: only `home` moves the robot now; it holds")
+                safety.check_inward(action)
                 executed, _ = safety.clamp(action)
                 controller.period(executed, lambda: False)
                 safety.ran(executed)
                 seen = controller.look(executed, tick=True)
-                if controller.exceeded and request.name != "home":
+                freeing = freeing and bool(controller.exceeded)
+                if controller.exceeded and not freeing:
                     controller.counters.protective_stops += 1
                     raise SafetyError(f"protective stop in {request.name}: {controller.exceeded}; the robot holds")
         finally:
@@ -248,8 +262,13 @@ class Cell:
         beat_s = 0.0
         while not self._closing.wait(WATCH_S):
             self.leases.expire()
-            if self.controller.monitor is not None and self._session is None:
-                self.controller.post(self.controller.idle_look)
+            session = self._session
+            if self.controller.estopped:
+                self.controller.confirm_stop()
+                if session is not None:
+                    self.close_session(session)
+            elif session is None:
+                self.controller.look_when_idle()
             if self._heartbeat_file is not None and time.monotonic() - beat_s >= 1.0 and self.controller.alive:
                 beat_s = time.monotonic()
                 beat(self._heartbeat_file)

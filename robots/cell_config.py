@@ -49,6 +49,11 @@ def check_reach(cell: CellConfig) -> None:
         )
 
 
+def state_folder(cell: CellConfig) -> Path:
+    """Where a station keeps its latch, its e-stop socket and, without `tokens`, its operator's token."""
+    return cell.path(cell.state_dir) / cell.station
+
+
 def why(error: ValidationError) -> str:
     """What is wrong with a file, in one line."""
     return "; ".join(

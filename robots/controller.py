@@ -6,6 +6,8 @@ for each other. An e-stop waits for nothing: it is an attribute that is read bef
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
 import time
 from collections import deque
@@ -119,8 +121,13 @@ class Controller:
         """Which limit the latest control period passed: a protective stop; empty: none."""
         self._latch = latch or Latch()
         self._estop_lock = threading.Lock()
-        self._pressed = 0
+        self.presses = 0
         """How often the e-stop was pressed."""
+        self.unstopped = ""
+        """Why the driver cannot say that it stopped; empty: it did."""
+        self._confirmed = True
+        """Whether the driver has been told a second time to stop, and did not object."""
+        self._look_asked = False
         self._seen: dict[str, NDArray[np.float64]] | None = None
         """What the monitor observed at the end of this period: the sensors are read once."""
         self._controlling = False
@@ -165,41 +172,71 @@ class Controller:
         self._jobs.put(Job(lambda: None, quick=True))
 
     def estop(self, reason: str) -> None:
-        """Stop motion now; from any thread. Stays until `clear`, over restarts too; the first reason is kept."""
-        self._pressed += 1
+        """Stop motion now; from any thread. Stays until `clear`, over restarts too; the first reason is kept.
+
+        Raises:
+            StationError: the driver cannot say that it stopped. Latched all the same; it is told again until it can.
+        """
+        self.presses += 1
         first = not self.estopped
         if first:
-            self.estopped = " ".join(reason.split())[:300] or "no reason given"
             self.estop_s = time.monotonic()
-        self.driver.stop(self.estopped)
-        self.wake()
-        if first:
-            with self._estop_lock:
-                self._latch.set(self.estopped)
+            self.estopped = " ".join(reason.split())[:300] or "no reason given"
+        try:
+            self._stop_driver()
+        finally:
+            self._confirmed = False
+            self.wake()
+            if first:
+                with self._estop_lock:
+                    self._latch.set(self.estopped)
+        if self.unstopped:
+            raise StationError(f"e-stop latched, but {self.unstopped}")
+
+    def confirm_stop(self) -> None:
+        """Tell the driver again to stop until it does not object; for the watchdog."""
+        if self.estopped and not self._confirmed:
+            self._stop_driver()
+            self._confirmed = not self.unstopped
+
+    def _stop_driver(self) -> None:
+        told = self.unstopped
+        try:
+            self.driver.stop(self.estopped)
+            self.unstopped = ""
+        except Exception as error:
+            self.unstopped = " ".join(str(error).split()) or type(error).__name__
+            if self.unstopped != told:
+                print(f"e-stop: {self.unstopped}", file=sys.stderr, flush=True)
 
     def relatch(self) -> None:
         """Take up an e-stop that held when the server ended."""
         reason = self._latch.read()
         if reason:
-            self.estopped, self.estop_s = reason, time.monotonic()
-            self.driver.stop(reason)
+            self.estopped, self.estop_s, self._confirmed = reason, time.monotonic(), False
+            self._stop_driver()
 
     def clear(self) -> None:
         """Allow motion again after an e-stop.
 
         Raises:
-            StationError: the latch cannot be removed; the e-stop stays.
+            StationError: the driver cannot, or the latch cannot be removed; the e-stop stays.
         """
         with self._estop_lock:
-            pressed = self._pressed
+            pressed = self.presses
             try:
+                self.driver.clear()
                 self._latch.clear()
-            except OSError as error:
-                raise StationError(f"the latch cannot be removed ({error}); the e-stop stays") from error
-            self.driver.clear()
-            self.estopped, self.estop_s, self.exceeded = "", 0.0, ""
-        if self._pressed != pressed:
+            except Exception as error:
+                self._confirmed = False
+                self._stop_driver()
+                if isinstance(error, OSError):
+                    raise StationError(f"the latch cannot be removed ({error}); the e-stop stays") from error
+                raise
+            self.estopped, self.estop_s, self.exceeded, self.unstopped = "", 0.0, "", ""
+        if self.presses != pressed:
             self.estop("pressed again while it was cleared")
+        self.look_when_idle()
 
     def check_estop(self) -> None:
         """Raises EstopError while the e-stop holds."""
@@ -233,8 +270,15 @@ class Controller:
         else:
             self.exceeded = breach.reason
 
-    def idle_look(self) -> None:
-        """`inspect` between control streams; what cannot be measured then is no news."""
+    def look_when_idle(self) -> None:
+        """Have `inspect` run between control streams; one such look waits at a time."""
+        if self.monitor is not None and not self._look_asked:
+            self._look_asked = True
+            self.post(self._idle_look)
+
+    def _idle_look(self) -> None:
+        """What cannot be measured then is no news."""
+        self._look_asked = False
         if not (self._controlling or self.estopped):
             try:
                 self.inspect()
@@ -259,6 +303,8 @@ class Controller:
             StationError: e-stop, or the driver failed.
         """
         self.check_estop()
+        if self._stopping:
+            raise StationError("the station server ends; the robot holds")
         begin = time.monotonic()
         try:
             self.driver.step(action)
@@ -317,4 +363,5 @@ class Controller:
             if job is not None:
                 job.run()
             elif not self._stopping:
-                self.on_time()
+                with contextlib.suppress(NightlabError):  # the thread lives on; whoever asks next is told
+                    self.on_time()

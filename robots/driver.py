@@ -56,11 +56,19 @@ class Driver(Protocol):
         ...
 
     def stop(self, reason: str) -> None:
-        """E-stop: take the power off motion now. Must not wait for anything."""
+        """E-stop: take the power off motion now. Must not wait for anything; called again until it does not raise.
+
+        Raises:
+            StationError: it cannot say that the power is off.
+        """
         ...
 
     def clear(self) -> None:
-        """After an e-stop: allow motion again, from where the robot is."""
+        """After an e-stop: allow motion again, from where the robot is.
+
+        Raises:
+            StationError: it cannot; the station stays stopped.
+        """
         ...
 
     # A driver may have `close() -> None`: the server is stopping; the robot holds or rests, ports are freed.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import sys
 from pathlib import Path
 
 
@@ -29,15 +29,18 @@ class Latch:
             return f"the latch file {self._path} cannot be read ({error.strerror}), so the station stays stopped"
 
     def set(self, reason: str) -> None:
-        """Write it down. Best effort, on a full disk too: the robot has been stopped already."""
+        """Write it down, on a full disk too if it can be: the robot has been stopped already."""
         if self._path is None:
             return
-        with contextlib.suppress(OSError):
+        try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("w") as file:
                 file.write(reason)
                 file.flush()
                 os.fsync(file.fileno())
+        except OSError as error:
+            said = f"the e-stop will not outlast a restart: {self._path}: {error.strerror}"
+            print(said, file=sys.stderr, flush=True)
 
     def clear(self) -> None:
         """Forget it. Raises OSError if the file cannot be removed: then the e-stop stays."""

@@ -112,6 +112,11 @@ class LeaseTable:
             grant.expires_s = self.clock() + grant.ttl_s
             return grant
 
+    def held(self, token: str) -> bool:
+        """Whether this token holds the lease now; does not extend it."""
+        grant = self._grant
+        return grant is not None and grant.token == token and self.clock() < grant.expires_s
+
     def release(self, token: str) -> None:
         """Give the lease back. A token that lapsed already is no error."""
         with self._changed:

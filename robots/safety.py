@@ -1,7 +1,8 @@
 """The safety filter: what stands between an action and the robot. Pure; fail-closed.
 
 An action that is not finite, of the wrong shape or out of bounds is refused: SafetyError, the robot holds. One that
-moves too far in a single control period is shortened and flagged. Any exception in here holds the robot.
+moves too far in a single control period, or could not stop at its target with the acceleration that is allowed, is
+shortened and flagged. Any exception in here holds the robot.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from nightlab.records import Channel, LimitsSpec
 _NO_CHANGE: Mapping[str, tuple[float, ...]] = {}
 MAX_CHUNK = 64
 """Most actions in one message; a longer plan is a robot that nobody watches."""
+ROUNDING = 1e-12
+"""So close to its target a step ends on it."""
 
 
 def intersect(station: LimitsSpec, asked: LimitsSpec, actions: Sequence[Channel]) -> LimitsSpec:
@@ -69,6 +72,16 @@ def _least(a: float | None, b: float | None) -> float | None:
     return min(a, b) if a is not None and b is not None else (a if b is None else b)
 
 
+def _stoppable(distance: NDArray[np.float64], room: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The longest step towards a target at `distance` from which a robot still comes to rest there.
+
+    Steps s, s - room, s - 2 room, … down to nothing sum up to (m + 1) s - room m (m + 1) / 2, m = floor(s / room).
+    """
+    m = np.floor((np.sqrt(1 + 8 * distance / room) - 1) / 2)
+    longest: NDArray[np.float64] = distance / (m + 1) + room * m / 2
+    return longest
+
+
 class SafetyFilter:
     """Checks chunks against limits and remembers the target that ran last.
 
@@ -117,20 +130,32 @@ class SafetyFilter:
         if not 1 <= len(chunk) <= MAX_CHUNK:
             raise SafetyError(f"a chunk holds 1 to {MAX_CHUNK} actions, got {len(chunk)}; the robot held")
         for index, action in enumerate(chunk):
-            if action.keys() != self._shapes.keys():
-                raise SafetyError(
-                    f"action {index} has keys {sorted(action)}, the station has: {', '.join(sorted(self._shapes))}; "
-                    "the robot held"
-                )
-            for key, shape in self._shapes.items():
-                value = action[key]
-                if value.shape != shape:
-                    raise SafetyError(
-                        f"action {index} {key!r} has shape {value.shape}, expected {shape}; the robot held"
-                    )
-                bounds = self._bounds[key]
-                if not all(low <= x <= high for x, (low, high) in zip(value.ravel().tolist(), bounds, strict=True)):
-                    raise SafetyError(self._explain(index, key, value))
+            self._check(index, action, self._bounds)
+
+    def check_inward(self, action: Values) -> None:
+        """As `check`, for one action of a robot that may stand outside its bounds: not farther outside than it stands.
+
+        Raises:
+            SafetyError: as `check`.
+        """
+        bounds = {}
+        for key, here in self.previous.items():
+            pairs = zip(here.ravel().tolist(), self._bounds[key], strict=True)
+            bounds[key] = [(min(low, x), max(high, x)) for x, (low, high) in pairs]
+        self._check(0, action, bounds)
+
+    def _check(self, index: int, action: Values, bounds: Mapping[str, Sequence[tuple[float, float]]]) -> None:
+        if action.keys() != self._shapes.keys():
+            raise SafetyError(
+                f"action {index} has keys {sorted(action)}, the station has: {', '.join(sorted(self._shapes))}; "
+                "the robot held"
+            )
+        for key, shape in self._shapes.items():
+            value = action[key]
+            if value.shape != shape:
+                raise SafetyError(f"action {index} {key!r} has shape {value.shape}, expected {shape}; the robot held")
+            if not all(low <= x <= high for x, (low, high) in zip(value.ravel().tolist(), bounds[key], strict=True)):
+                raise SafetyError(self._explain(index, key, value))
 
     def clamp(self, action: Values) -> tuple[dict[str, NDArray[np.float64]], bool]:
         """The action with its step from the previous target cut to `max_step` and `max_change`, and whether it was."""
@@ -145,11 +170,11 @@ class SafetyFilter:
                 clamped = True
         for key, change in self._changes.items():
             before, last = self.previous[key], self._moves[key]
-            lowest, highest, room = (
-                np.reshape(np.asarray(limit), before.shape)
-                for limit in (self.limits.action_low[key], self.limits.action_high[key], change)
-            )
-            eased = np.clip(before + np.clip(out[key] - before, last - room, last + room), lowest, highest)
+            room = np.reshape(np.asarray(change), before.shape)
+            wanted = np.minimum(np.abs(out[key] - before), _stoppable(np.abs(action[key] - before), room))
+            step = np.clip(np.copysign(wanted, out[key] - before), last - room, last + room)
+            there = np.abs(before + step - out[key]) <= ROUNDING
+            eased = np.where(there, out[key], before + step)
             if not np.array_equal(eased, out[key]):
                 out[key], clamped = eased, True
         return out, clamped

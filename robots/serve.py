@@ -7,6 +7,7 @@ python -m robots.serve --station robot-1 --world push_t --ready-file PATH …   
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import os
 import signal
@@ -16,8 +17,9 @@ from pathlib import Path
 
 from nightlab.errors import NightlabError, StationError, UsageError
 from nightlab.records import CellConfig, StationPlace
-from robots.cell_config import read_cell
-from robots.station import LATCH, Station
+from robots.cell_config import read_cell, state_folder
+from robots.station import LATCH, OPERATOR_TOKEN, Station
+from robots.tokens import new_token
 
 PR_SET_PDEATHSIG = 1
 
@@ -36,7 +38,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--ready-file", type=Path, help="a StationPlace as JSON, written when serving")
     parser.add_argument("--heartbeat-file", type=Path, help="touched once a second while the control thread lives")
     parser.add_argument("--latch-file", type=Path, help="keeps an e-stop over restarts")
-    parser.add_argument("--operator-token-file", type=Path, help="what clears an e-stop; default: anybody does")
+    parser.add_argument(
+        "--operator-token-file", type=Path,
+        help="what clears an e-stop; default: with --config one in its state_dir, else anybody does",
+    )  # fmt: skip
     parser.add_argument("--die-with-parent", action="store_true")
     return parser.parse_args(argv)
 
@@ -62,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     print(f"station {config.station} serves {what} on {station.address}", flush=True)
     latched = station.cell.controller.estopped
     if latched:
-        clear = "nightlab estop --clear, or: nightlab station clear ADDRESS"
+        clear = f"nightlab station clear {arguments.config or 'ADDRESS'}, or: nightlab estop --clear"
         print(f"station {config.station} is stopped since before: {latched}. Clear it: {clear}", flush=True)
     stop.wait()
     station.stop()
@@ -99,10 +104,11 @@ def start(arguments: argparse.Namespace, config: CellConfig) -> Station:
     import cv2
 
     cv2.setNumThreads(1)
-    latch_file = arguments.latch_file
-    if latch_file is None and arguments.config is not None:
-        latch_file = config.path(config.state_dir) / LATCH
-    token_file = arguments.operator_token_file
+    latch_file, token_file = arguments.latch_file, arguments.operator_token_file
+    if arguments.config is not None:
+        latch_file = latch_file or state_folder(config) / LATCH
+        if token_file is None and config.tokens is None:
+            token_file = make_token(state_folder(config) / OPERATOR_TOKEN)
     try:
         token = token_file.read_text().strip() if token_file is not None else ""
     except OSError as error:
@@ -114,6 +120,24 @@ def start(arguments: argparse.Namespace, config: CellConfig) -> Station:
         latch_file=latch_file,
         operator_token=token,
     )
+
+
+def make_token(path: Path) -> Path:
+    """A file with an operator's token, mode 0600; one that is there stays.
+
+    Raises:
+        StationError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with contextlib.suppress(FileExistsError):
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(new_token())
+    except OSError as error:
+        raise StationError(
+            f"operator's token {path}: {error.strerror}; choose another state_dir in station.yaml"
+        ) from error
+    return path
 
 
 def parse_speed(text: str) -> float:

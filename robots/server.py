@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import socket
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from robots.service import StationService
 from robots.tokens import TokenInterceptor, Tokens
 
 RPC_THREADS = 64
+ESTOP_THREADS = 4
 SOCKET_PATH_MAX = 107
 
 
@@ -82,7 +84,9 @@ class StationServer:
             interceptors=(TokenInterceptor(self._tokens),),
             options=wire.SERVER_OPTIONS,
         )
-        rpc.add_StationServicer_to_server(StationService(self._cell), server)  # type: ignore[no-untyped-call]
+        service: Any = StationService(self._cell)
+        service.EStop = _with_threads(service.EStop)
+        rpc.add_StationServicer_to_server(service, server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = ("nightlab.v1.Station", health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
@@ -114,6 +118,16 @@ class StationServer:
         os.chmod(path, 0o700)
         self._servers.append(server)
         self._files += [path, token_file]
+
+
+def _with_threads(call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """A call with threads of its own: however many others wait for a driver that hangs, it runs at once."""
+
+    def work(request: Any, context: Any) -> Any:
+        return call(request, context)
+
+    work.experimental_thread_pool = ThreadPoolExecutor(ESTOP_THREADS, thread_name_prefix="estop")  # type: ignore[attr-defined]
+    return work
 
 
 def token_path(admin_socket: Path) -> Path:

@@ -59,7 +59,8 @@ class StationService(rpc.StationServicer):
                 asked = LimitsSpec.model_validate_json(request.limits_json)
             except ValueError as error:
                 raise StationError(f"lease for {request.holder!r}: its limits cannot be read: {error}") from error
-            wait_s = min(request.wait_s, MAX_WAIT_S) if self._waiters < MAX_WAITERS else 0.0
+            patient = request.wait_s > 0 and self._waiters < MAX_WAITERS
+            wait_s = min(request.wait_s, MAX_WAIT_S) if patient else 0.0
             self._waiters += 1
             try:
                 grant = self._cell.acquire(
@@ -171,7 +172,7 @@ class StationService(rpc.StationServicer):
         return guarded(context, work)
 
     def EStop(self, request: pb.EStopRequest, context: Any) -> pb.Empty:
-        self._cell.controller.estop(request.reason)
+        guarded(context, lambda: self._cell.controller.estop(request.reason))
         return pb.Empty()
 
     def ClearEStop(self, request: pb.Empty, context: Any) -> pb.Empty:
@@ -196,7 +197,7 @@ class StationService(rpc.StationServicer):
             lease_holder=leases.holder,
             lease_waiting=leases.waiting,
             leases_lapsed=leases.lapsed,
-            estop=cell.controller.estopped,
+            estop=cell.controller.estopped + (f" ({cell.controller.unstopped})" if cell.controller.unstopped else ""),
             label=cell.label,
             cpu_s=used.ru_utime + used.ru_stime,
             last_motion_s=cell.controller.clock.wall(cell.controller.motion_s),

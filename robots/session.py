@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightlab.contracts import Values
-from nightlab.errors import SafetyError, StationError
+from nightlab.errors import EstopError, NightlabError, SafetyError, StationError
 from nightlab.records import StepFlags
 from robots.controller import Controller
 from robots.safety import SafetyFilter
@@ -47,6 +47,7 @@ class Session:
         self.label = label
         self.cancelled = False
         self._controller = controller
+        self._presses = controller.presses
         self._safety = safety
         self._deadline_s = max(1.0 / controller.rate_hz, 1.0 / (controller.rate_hz * (controller.speed or 1e9)))
         self._expected: float | None = None
@@ -87,16 +88,13 @@ class Session:
     def late(self) -> None:
         """No action came in time: hold for one period."""
         controller = self._controller
-        if controller.estopped:
-            self._expected = None
-            return
         held = controller.driver.hold_action()
         try:
             self._run(held)
+            self._held.append(controller.look(held, _HELD, tick=True))
         except StationError:
             self._expected = None
             return
-        self._held.append(controller.look(held, _HELD, tick=True))
         controller.counters.late += 1
         self._late_in_a_row += 1
         if self._late_in_a_row >= self._safety.limits.late_periods:
@@ -129,18 +127,18 @@ class Session:
             StationError: e-stop or fault.
         """
         waited_s = self._waited()
-        self._controller.check_estop()
+        self.check_estop()
         if self._stopped:
             raise SafetyError(self._stopped)
         try:
             self._safety.check(chunk)
-            self._check_soft()
+            self._check_measured()
         except Exception as error:
             self._controller.counters.refused += 1
             self._expected = None
             raise (
                 error
-                if isinstance(error, SafetyError)
+                if isinstance(error, NightlabError)
                 else SafetyError(f"the safety filter failed ({type(error).__name__}: {error}); the robot held")
             ) from error
         self._expected = None
@@ -149,6 +147,8 @@ class Session:
         for action in chunk[len(reply.observations) :]:
             if self.cancelled:
                 break
+            if reply.periods > reply.late:
+                self._check_soft(reply)
             executed, clamped = self._safety.clamp(action)
             self._run(executed)
             reply.clamped += clamped
@@ -178,9 +178,25 @@ class Session:
         )
         raise SafetyError(self._stopped)
 
-    def _check_soft(self) -> None:
+    def check_estop(self) -> None:
+        """Raises EstopError while the e-stop holds, and after it: what this stream knows of the robot is old then."""
+        self._controller.check_estop()
+        if self._controller.presses != self._presses:
+            raise EstopError("the e-stop was pressed and cleared since this control stream began; open a new one")
+
+    def _check_measured(self) -> None:
+        """Beyond a measured limit only `home` and `release` move the robot."""
+        if self._controller.exceeded:
+            self._controller.inspect()
+            self.check_estop()
+        if self._controller.exceeded:
+            raise SafetyError(f"{self._controller.exceeded}: only `home` and `release` move the robot now; it held")
+        self._check_soft(Reply())
+
+    def _check_soft(self, reply: Reply) -> None:
         monitor = self._controller.monitor
         if monitor is not None and monitor.beyond_soft:
+            self._lost += reply.periods
             raise SafetyError(f"{monitor.beyond_soft}: only `home` moves the robot now; it held")
 
     def _waited(self) -> float | None:
@@ -193,6 +209,7 @@ class Session:
         return Reply(kept, [None] * len(kept), periods=len(held), late=len(held))
 
     def _run(self, action: Values) -> None:
+        self.check_estop()
         self._controller.period(action, lambda: self.cancelled)
         self._safety.ran(action)
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from nightlab.errors import NightlabError
 from nightlab.records import CellConfig, SafetyConfig, TlsConfig
 from nightlab.records.cell import EstopConfig
 from robots.cell import Cell
+from robots.cell_config import check_reach, state_folder
 from robots.driver import Driver, Simulator
 from robots.drivers import make_driver
 from robots.drivers.configured import ConfiguredDriver
@@ -24,6 +26,9 @@ from robots.tokens import Tokens
 
 LATCH = "estop.latch"
 SOCKET = "estop.sock"
+OPERATOR_TOKEN = "operator.token"
+HOOK_AGAIN_S = 2.0
+"""How often e-stop hooks that have ended are started again, wall seconds."""
 REAL_NICENESS = -10
 """Priority of the server of a real robot over what else its workstation does."""
 
@@ -51,10 +56,12 @@ class Station:
         latch_file: Path | None = None,
         operator_token: str = "",
     ) -> None:
+        check_reach(config)
         os.environ.update(config.env)
-        state_dir = config.path(config.state_dir)
         self._estop: EstopSocket | None = None
-        self._hooks: list[subprocess.Popen[bytes]] = []
+        self._hooks: dict[str, subprocess.Popen[bytes]] = {}
+        self._closing = threading.Event()
+        self._tender: threading.Thread | None = None
         tls, tokens = _tls(config), _tokens(config, operator_token)
         driver = open_driver(config)
         try:
@@ -72,10 +79,12 @@ class Station:
             for camera in driver.spec().cameras:  # fills caches, and finds dead cameras, before anybody waits for it
                 self.cell.capture(camera.key)
             names = list(hook_arguments(config.estop))
-            if names:
-                path = state_dir / SOCKET
+            if names or not driver.spec().simulated:
+                path = state_folder(config) / SOCKET
                 self._estop = EstopSocket(path, self.cell.controller.estop, names, config.estop.silent_s)
-                self._hooks = [start_hook(path, config.estop, name) for name in names]
+                self._hooks = {name: start_hook(path, config.estop, name) for name in names}
+                self._tender = threading.Thread(target=self._tend, args=(path, config.estop), daemon=True)
+                self._tender.start()
             self.server = StationServer(
                 self.cell, config.address, admin_socket, _simulator(driver), tls=tls, tokens=tokens
             )
@@ -90,12 +99,22 @@ class Station:
         self.server.stop(grace_s)
         self._end()
 
+    def _tend(self, path: Path, config: EstopConfig) -> None:
+        """Start hooks again that have ended: a button that is plugged in again is heard again."""
+        while not self._closing.wait(HOOK_AGAIN_S):
+            for name, hook in self._hooks.items():
+                if hook.poll() is not None:
+                    self._hooks[name] = start_hook(path, config, name)
+
     def _end(self) -> None:
+        self._closing.set()
+        if self._tender is not None:
+            self._tender.join()
         if self._estop is not None:
             self._estop.close()
-        for hook in self._hooks:
+        for hook in self._hooks.values():
             hook.terminate()
-        for hook in self._hooks:
+        for hook in self._hooks.values():
             hook.wait()
 
 

@@ -102,7 +102,9 @@ class Tokens:
         entry = self.who(token) if token else None
         if entry is None:
             return "wrong or missing token" + (
-                ": only an operator clears an e-stop" if needs_operator else "; connect with the folder of your keys"
+                ": only an operator clears an e-stop. On its host: nightlab station clear station.yaml"
+                if needs_operator
+                else "; connect with the folder of your keys"
             )
         if needs_operator and entry.role is not Role.OPERATOR:
             return f"{entry.holder} is no operator: only an operator clears an e-stop"

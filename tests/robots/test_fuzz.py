@@ -135,7 +135,10 @@ class Attacker:
                 )
             case "AcquireLease":
                 json = dice.choice(("", "{}", "[]", '{"action_low": {"target": [0]}}', "\0", "9" * 5000))
-                return pb.AcquireLeaseRequest(ticket="f", holder="x", limits_json=json, ttl_s=self.number(), wait_s=0.0)
+                return pb.AcquireLeaseRequest(
+                    ticket="f", holder="x", limits_json=json, ttl_s=self.number(),
+                    wait_s=dice.choice((0.0, -1.0, float("nan"))),
+                )  # fmt: skip
             case "Capture":
                 return pb.CaptureRequest(camera=dice.choice(("", "top", "../../etc/passwd", "\n")))
             case "EStop":

@@ -119,6 +119,40 @@ def test_soft_limits_velocity_and_workspace_become_bounds_of_the_command() -> No
         narrowed(spec, SafetyConfig(action_low={"target": (4, 4, 4)}))
 
 
+def eased(start: float, targets: list[float]) -> list[float]:
+    """Where a joint is after each target, under the limits of JOINTS."""
+    spec, config = echo().spec(), SafetyConfig(joints={"joint": JOINTS})
+    here = {"target": np.array([start, 0.0, 0.0])}
+    safety = SafetyFilter(narrowed(spec, config), spec.actions, here, step_changes(spec, config))
+    found = []
+    for target in targets:
+        action, _ = safety.clamp({"target": np.array([target, 0.0, 0.0])})
+        safety.ran(action)
+        found.append(float(action["target"][0]))
+    return found
+
+
+@pytest.mark.parametrize("target", [0.5, 0.503, -0.017])
+def test_a_target_is_never_passed_however_fast_it_is_approached(target: float) -> None:
+    way = np.array(eased(0.0, [target] * 60))
+    assert (np.abs(way) <= abs(target)).all(), "not driven past it"
+    assert way[-1] == target
+    assert np.abs(np.diff(way, 2)).max() <= 0.01 + 1e-12, "eased at both ends"
+
+
+def test_a_target_that_changes_sides_is_eased_too() -> None:
+    way = np.array([0.0, *eased(0.0, [0.9] * 8 + [0.1] * 40)])
+    assert np.abs(np.diff(way, 2)).max() <= 0.01 + 1e-12
+    assert way.max() < 0.9
+    assert way[-1] == 0.1
+
+
+def test_from_outside_the_bounds_it_comes_back_step_by_step() -> None:
+    way = np.array([1.5, *eased(1.5, [0.9] * 60)])
+    assert np.abs(np.diff(way)).max() <= 0.05 + 1e-12
+    assert way[-1] == 0.9
+
+
 def test_acceleration_eases_a_step_and_never_leaves_the_bounds() -> None:
     spec = echo().spec()
     config = SafetyConfig(joints={"joint": JOINTS})

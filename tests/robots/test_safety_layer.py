@@ -6,6 +6,7 @@ import asyncio
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -14,12 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nightlab.errors import EstopError, SafetyError, StationError
+from nightlab.errors import EstopError, SafetyError, StationError, UsageError
 from nightlab.records import CellConfig
 from robots.client import StationClient
 from robots.drivers.echo import EchoDriver
 from robots.estop_hook import EVENT
+from robots.estop_socket import EstopSocket
 from robots.keys import make_keys
+from robots.server import RPC_THREADS
 from robots.station import LATCH, SOCKET, Station
 from tests.robots.waiting import until
 
@@ -76,7 +79,8 @@ def test_a_soft_limit_refuses_the_whole_chunk(tmp_path: Path) -> None:
 
 
 def test_a_hard_limit_cuts_the_power_and_latches(tmp_path: Path) -> None:
-    with served(tmp_path, limits={"joints": {"joint": JOINTS}}) as (station, driver):
+    no_soft = {**JOINTS, "soft_low": [-2] * 6, "soft_high": [2] * 6}
+    with served(tmp_path, limits={"joints": {"joint": no_soft}}) as (station, driver):
 
         async def check(client: StationClient) -> None:
             lease = await client.lease("test", (await client.describe()).limits)
@@ -103,9 +107,13 @@ def test_beyond_a_soft_limit_only_home_moves(tmp_path: Path) -> None:
         async def check(client: StationClient) -> None:
             lease = await client.lease("test", (await client.describe()).limits)
             async with client.control(lease) as session:
-                await session.step([at(0.1 * n) for n in range(1, 13)])
+                with pytest.raises(SafetyError, match=r"beyond its soft limit.*only `home` moves"):
+                    await session.step([at(0.1 * n) for n in range(1, 14)])
+                assert driver.commands == 11, "nor does the rest of the chunk run"
                 with pytest.raises(SafetyError, match=r"beyond its soft limit.*only `home` moves"):
                     await session.step([at(1.1)])
+            with pytest.raises(SafetyError, match=r"move_to_pose: .*beyond its soft limit.*only `home` moves"):
+                await client.move_to_pose(lease, [0.5] * 6)
             await client.home(lease)
             assert abs(driver.state).max() < 1e-9, "home is the way back"
             async with client.control(lease) as session:
@@ -127,7 +135,14 @@ def test_too_much_force_is_a_protective_stop(tmp_path: Path) -> None:
                 with pytest.raises(SafetyError, match="protective stop"):
                     await session.step([at(0.01)])
                 await session.hold()
-                driver.press_N = 0.0
+            for _ in range(3):
+                async with client.control(lease) as session:
+                    with pytest.raises(SafetyError, match=r"force at 'wrench' .*only `home` and `release` move"):
+                        await session.step([at(0.02)])
+            with pytest.raises(SafetyError, match="move_to_pose: force at 'wrench'"):
+                await client.move_to_pose(lease, [0.1] * 6)
+            assert driver.commands == 2, "one step and one hold: a limit is not walked through"
+            driver.press_N = 0.0
             async with client.control(lease) as session:
                 await session.step([at(0.02)])
             assert (await client.stats()).protective_stops == 1
@@ -200,7 +215,7 @@ def test_the_estop_socket_stops_at_once_and_a_silent_hook_stops_too(tmp_path: Pa
     settings = {"estop": {"keyboard": {"device": str(device), "codes": [57]}, "silent_s": 1.0}}
     with served(tmp_path, **settings) as (station, driver):
         estopped = lambda: station.cell.controller.estopped  # noqa: E731
-        hook = station._hooks[0]
+        hook = station._hooks["keyboard"]
         time.sleep(2.0)  # longer than its silence may last, and shorter than its first word may take
         holder.write(EVENT.pack(0, 0, 1, 30, 1))
         assert not estopped(), "another key stops nothing"
@@ -213,10 +228,27 @@ def test_the_estop_socket_stops_at_once_and_a_silent_hook_stops_too(tmp_path: Pa
         assert until(estopped), "a hook that died must stop the robot"
         assert "hook 'keyboard' is not heard" in estopped()
         station.cell.controller.clear()
+        assert until(estopped), "clearing does not hold while the hook is silent"
+        assert until(lambda: station._hooks["keyboard"] is not hook), "a hook that ended is started again"
+        assert until(lambda: _stays_clear(station)), "and once it is heard, clearing holds"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.sendto(b"stop by hand", str(tmp_path / "state" / SOCKET))
+            sender.sendto(b"stop by hand", str(tmp_path / "state" / "cell-1" / SOCKET))
         assert until(lambda: estopped() == "by hand"), "any process of this user may stop it"
     holder.close()
+
+
+def _stays_clear(station: Station) -> bool:
+    station.cell.controller.clear()
+    time.sleep(1.5)  # longer than a hook may be silent
+    return not station.cell.controller.estopped
+
+
+def test_one_estop_socket_belongs_to_one_station(tmp_path: Path) -> None:
+    first = EstopSocket(tmp_path / SOCKET, lambda reason: None)
+    with pytest.raises(StationError, match="a station listens on .* already"):
+        EstopSocket(tmp_path / SOCKET, lambda reason: None)
+    first.close()
+    EstopSocket(tmp_path / SOCKET, lambda reason: None).close()
 
 
 def test_a_gpio_line_that_opens_stops_the_robot(tmp_path: Path) -> None:
@@ -284,3 +316,164 @@ def test_a_monitor_that_fails_is_a_protective_stop(tmp_path: Path) -> None:
                 assert driver.commands == 1, "blind, the robot holds"
 
         with_client(station.address, check)
+
+
+def test_a_stream_from_before_the_estop_moves_nothing_after_it(tmp_path: Path) -> None:
+    with served(tmp_path) as (station, driver):
+
+        async def check(client: StationClient) -> None:
+            lease = await client.lease("test", (await client.describe()).limits)
+            async with client.control(lease) as session:
+                await session.step([at(0.05)])
+                await client.estop("test")
+                driver.state = np.full(6, -0.5)  # it sank
+                await client.clear_estop()
+                with pytest.raises(EstopError, match="pressed and cleared since this control stream began"):
+                    await session.step([at(0.06)])
+            assert driver.commands == 1
+            async with client.control(lease) as session:
+                await session.step([at(0.06)])
+            np.testing.assert_allclose(driver.state, -0.4, err_msg="a step from where it stands")
+
+        with_client(station.address, check)
+
+
+def test_an_estop_that_the_driver_cannot_carry_out_is_no_success_and_is_tried_again(tmp_path: Path) -> None:
+    with served(tmp_path) as (station, driver):
+        stop, broken = driver.stop, [True]
+
+        def deaf(reason: str) -> None:
+            if broken:
+                raise StationError("power not cut: no answer; cut it by hand")
+            stop(reason)
+
+        driver.stop = deaf  # type: ignore[method-assign]
+
+        async def check(client: StationClient) -> None:
+            with pytest.raises(StationError, match="e-stop latched, but power not cut: no answer; cut it by hand"):
+                await client.estop("smoke")
+            assert "smoke (power not cut" in (await client.stats()).estop
+            assert (tmp_path / "state" / LATCH).exists()
+            broken.clear()
+            assert await asyncio.to_thread(until, lambda: not driver.powered), "the watchdog tries again"
+            assert (await client.stats()).estop == "smoke"
+
+        with_client(station.address, check)
+
+
+def test_a_clear_that_fails_leaves_the_station_stopped_over_a_restart_too(tmp_path: Path) -> None:
+    with served(tmp_path) as (station, driver):
+        clear = driver.clear
+
+        def half() -> None:
+            clear()
+            raise StationError("servo 4 does not answer")
+
+        driver.clear = half  # type: ignore[method-assign]
+
+        async def check(client: StationClient) -> None:
+            await client.estop("smoke")
+            with pytest.raises(StationError, match="servo 4 does not answer"):
+                await client.clear_estop()
+            assert (await client.stats()).estop == "smoke"
+            assert not driver.powered, "what was switched on is off again"
+            assert "smoke" in (tmp_path / "state" / LATCH).read_text()
+
+        with_client(station.address, check)
+
+
+def test_home_stops_at_what_it_meets_on_its_way(tmp_path: Path) -> None:
+    with served(tmp_path, limits={"max_force_N": {"wrench": 30.0}}) as (station, driver):
+        step = driver.step
+
+        def meet(action: dict[str, np.ndarray]) -> None:
+            step(action)
+            driver.press_N = 50.0 if driver.state[0] < 0.5 else 0.0
+
+        driver.state = np.full(6, 1.0)
+
+        async def check(client: StationClient) -> None:
+            lease = await client.lease("test", (await client.describe()).limits)
+            driver.step = meet  # type: ignore[method-assign]
+            with pytest.raises(SafetyError, match="protective stop in home: force at 'wrench' is 50 N"):
+                await client.home(lease)
+            assert 0.35 < driver.state[0] < 0.5, "it holds where it met it"
+            await client.home(lease)
+            assert abs(driver.state).max() < 1e-9, "pressed already, home is the way back"
+
+        with_client(station.address, check)
+
+
+def test_home_is_the_way_back_from_outside_the_bounds(tmp_path: Path) -> None:
+    with served(tmp_path, limits={"action_high": {"target": [1.0] * 6}}) as (station, driver):
+        driver.state = np.full(6, 1.5)
+
+        async def check(client: StationClient) -> None:
+            lease = await client.lease("test", (await client.describe()).limits)
+            with pytest.raises(SafetyError, match="out of bounds"):
+                await client.move_to_pose(lease, [1.6] * 6)
+            assert driver.state[0] == 1.5
+            async with client.control(lease) as session:
+                await session.step([at(1.0)])
+                assert driver.state[0] == pytest.approx(1.4), "one step towards it, not one jump"
+            await client.home(lease)
+            assert abs(driver.state).max() < 1e-9
+
+        with_client(station.address, check)
+
+
+def test_an_estop_over_grpc_waits_for_nobody(tmp_path: Path) -> None:
+    with served(tmp_path) as (station, driver):
+        look, hangs = driver.observe, threading.Event()
+
+        def hang() -> dict[str, np.ndarray]:
+            hangs.wait(20.0)
+            return look()
+
+        driver.observe = hang  # type: ignore[method-assign]
+
+        async def check(client: StationClient) -> None:
+            waiting = [asyncio.create_task(client.observe()) for _ in range(RPC_THREADS + 10)]
+            await asyncio.sleep(0.5)
+            async with asyncio.timeout(5.0):
+                await client.estop("test")
+            assert not driver.powered
+            hangs.set()
+            await asyncio.gather(*waiting)
+
+        with_client(station.address, check)
+
+
+def test_a_station_that_ends_during_the_automatic_home_does_not_hurry(tmp_path: Path) -> None:
+    with served(tmp_path, rate_hz=10) as (station, driver):
+        driver.state = np.full(6, 2.9)
+        station.cell.controller.post(station.cell._go_home)
+        assert until(lambda: driver.commands > 2)
+        begun = driver.commands
+        station.cell.controller.stop()
+        assert driver.commands <= begun + 1
+
+
+def test_a_sensor_that_fails_while_an_action_is_late_does_not_end_the_control_thread(tmp_path: Path) -> None:
+    with served(tmp_path) as (station, driver):
+        look = driver.observe
+
+        def blind() -> dict[str, np.ndarray]:
+            raise StationError("the camera is stale")
+
+        async def check(client: StationClient) -> None:
+            lease = await client.lease("test", (await client.describe()).limits)
+            async with client.control(lease) as session:
+                await session.step([at(0.01)])
+                driver.observe = blind  # type: ignore[method-assign]
+                await asyncio.sleep(0.2)
+            driver.observe = look  # type: ignore[method-assign]
+            await client.home(lease)
+
+        with_client(station.address, check)
+
+
+def test_a_station_that_others_reach_needs_tls_however_it_is_started() -> None:
+    config = CellConfig(station="cell-1", driver="echo", address="0.0.0.0:0")
+    with pytest.raises(UsageError, match=r"which other machines reach, without tls and tokens"):
+        Station(config)
