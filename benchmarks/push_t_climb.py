@@ -99,7 +99,7 @@ class LadderCampaign(SyntheticCampaign):
         self._cache: dict[tuple[str, int, int], Episode] = {}
 
     def _pair(self, work: Work, plan: TrialPlan, pool: SeedPool, seed: int) -> Process:
-        where = None if self.spec.profile == "nominal" else work.station
+        where = work.station if self.spec.stations_differ else None
         for idea in (work.iteration, plan.incumbent):
             if self.state.result(idea, pool, seed, where) is None:
                 yield from self._episode(work, idea, pool, seed)

@@ -1,8 +1,9 @@
-"""`nightlab estop`: stop motion now. Talks to the station servers alone; needs neither Prefect nor the keeper."""
+"""`nightlab estop`: stop motion now. To stop, it needs nothing of a lab but `run/state.json`, and none of its processes."""
 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,6 @@ import typer
 from nightlab.errors import NightlabError, StationError, UsageError
 
 if TYPE_CHECKING:
-    from data.lab import Lab
     from nightlab.records import StationPlace
 
 CALL_S = 5.0
@@ -38,27 +38,36 @@ def estop(
     from commands.lab_state import read_state
     from data.lab import Lab
 
-    opened = Lab.open(lab)
+    opened = Lab.open(lab) if clear else Lab(lab.resolve())
     state = read_state(opened)
-    places = state.stations if state is not None else ()
+    if state is None or not state.stations:
+        raise StationError(
+            f"no station of {lab} is known: {opened.state_path} names none, is missing or cannot be read. "
+            "Stop each station at its address: nightlab estop --address HOST:PORT"
+        )
+    places = state.stations
     if station:
         known = [place.station for place in places]
         places = tuple(place for place in places if place.station == station)
         if not places:
             raise UsageError.unknown("station", station, known, f"nightlab status --lab {lab}")
-    if not places:
-        raise StationError(f"no station of {lab} is known; the lab was never up. See: nightlab status --lab {lab}")
     token = opened.operator_token().read_text().strip() if clear else ""
     failed = asyncio.run(stop_stations(places, reason, clear=clear, token=token, keys=keys, say=typer.echo))
-    note(opened, [place for place in places if place.station not in failed], reason, clear=clear)
-    if len(failed) == len(places) and (state is None or not state.supervisor.alive):
+    own = all(place.admin_socket for place in places)
+    if len(failed) == len(places) and own and not state.supervisor.alive:
         raise StationError(f"the lab {lab} is down: none of its station servers runs. See: nightlab status --lab {lab}")
     if failed:
         what = "did not clear" if clear else "did not answer"
-        raise StationError(
-            f"{', '.join(sorted(failed))} {what}: {'; '.join(failed.values())}. "
-            f"{'' if clear else 'If it moves, cut its power; '}see: nightlab status --lab {lab}"
+        typer.echo(
+            f"nightlab: {', '.join(sorted(failed))} {what}: {'; '.join(failed.values())}. "
+            f"{'' if clear else 'If it moves, cut its power; '}see: nightlab status --lab {lab}",
+            err=True,
         )
+    done = [place for place in places if place.station not in failed]
+    if done:
+        note(lab, done, reason, clear=clear)
+    if failed:
+        raise typer.Exit(2)
 
 
 def stop_outside(address: str, keys: str, reason: str, *, clear: bool) -> None:
@@ -120,14 +129,16 @@ async def stop_stations(
     return failed
 
 
-def note(lab: Lab, places: list[StationPlace], reason: str, *, clear: bool) -> None:
-    """Write it into the ledger, if the keeper is there to do so. The fleet's watch writes the same events, once."""
+def note(path: Path, places: list[StationPlace], reason: str, *, clear: bool) -> None:
+    """Write it into the ledger of the lab at `path`, if lab and keeper allow. The fleet's watch writes the same, once."""
     from commands.unpark import parked_stations
     from data.estops import REASON, cleared_event, estop_events, running_campaign
     from data.keeper_client import SyncKeeperClient
+    from data.lab import Lab
     from data.ledger import LedgerReader
 
     try:
+        lab = Lab.open(path)
         parked = parked_stations(lab)
         campaign = running_campaign(LedgerReader(lab.ledger_path).events()) if lab.ledger_path.exists() else ""
         with SyncKeeperClient(lab.keeper_socket, retry_s=5.0) as keeper:
@@ -138,8 +149,9 @@ def note(lab: Lab, places: list[StationPlace], reason: str, *, clear: bool) -> N
                 elif not clear:
                     for event in estop_events(place.station, campaign, reason, asyncio.run(latched_s(place))):
                         keeper.append(event)
-    except (NightlabError, OSError):
-        typer.echo("the keeper does not answer, so the ledger does not know of it", err=True)
+    except (NightlabError, OSError, ValueError, sqlite3.Error) as error:
+        why = " ".join(str(error).split())
+        typer.echo(f"{'cleared' if clear else 'stopped'}, but the ledger does not know of it: {why}", err=True)
 
 
 async def latched_s(place: StationPlace) -> float:

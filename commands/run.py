@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import math
 import re
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nightlab.errors import LabError, ServiceError, UsageError
+from nightlab.errors import LabError, ServiceError, StationError, UsageError
 from nightlab.records import CampaignSpec, LabConfig, StationConfig
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
     from data.lab import Lab
 
+ANSWER_S = 3.0
+"""How long a station that is served elsewhere may take to say its speed, wall seconds."""
 CAMPAIGN_STARTS = 20
 """How often one `nightlab run` starts its campaign's flow when that dies; each time it goes on from the ledger."""
 STALL_S = 180.0
@@ -36,7 +40,9 @@ def run(
     keys: Annotated[str, typer.Option(help="Folder with this lab's certificate and token for those stations")] = "",
     researcher: Annotated[str, typer.Option(help="offline, scripted, scripted:FILE or command:PROGRAM")] = "offline",
     profile: Annotated[str, typer.Option(help="nominal, real, hard, or a YAML file")] = "nominal",
-    speed: Annotated[str, typer.Option(help="Times real time, or max; default by environment")] = "",
+    speed: Annotated[
+        str, typer.Option(help="Times real time, or max; default by environment, or what served stations say")
+    ] = "",
     budget: Annotated[str, typer.Option(help="Wall time, e.g. 10m")] = "10m",
     robot_budget: Annotated[str, typer.Option(help="Station time over all stations, e.g. 2h")] = "",
     target: Annotated[float, typer.Option(help="Held-out Wilson lower bound that counts as solved")] = 0.95,
@@ -56,14 +62,16 @@ def run(
 
     make(environment)
     elsewhere = [check_address(address) for address in station or ()]
-    declared = 0 if elsewhere or stations is not None else declared_stations(lab)
+    declared = () if elsewhere or stations is not None else declared_stations(lab)
     local = stations if stations is not None else 0 if elsewhere else 2
+    served = {address: keys for address in elsewhere} | {one.address: one.keys for one in declared if one.remote}
+    all_served = all(one.remote for one in declared) if declared else not local
     spec = CampaignSpec(
         environment=environment,
-        stations=declared or check_stations(local + len(elsewhere)),
+        stations=len(declared) or check_stations(local + len(elsewhere)),
         researcher=researcher,
         profile=profile,
-        speed=read_speed(speed, environment),
+        speed=served_speed(speed, environment, served) if all_served else read_speed(speed, environment),
         budget_s=read_duration(budget),
         robot_budget_s=read_duration(robot_budget) if robot_budget else None,
         target=check_target(target),
@@ -130,6 +138,49 @@ def read_speed(text: str, environment: str) -> float:
     return speed
 
 
+def served_speed(text: str, environment: str, served: Mapping[str, str]) -> float:
+    """Speed of a campaign whose stations are all served elsewhere: that of the slowest, as it says; 1 if none answers.
+
+    Args:
+        text: what `--speed` says; it changes no such station, so it must be what they run at.
+        environment: the campaign's.
+        served: keys by address.
+
+    Raises:
+        UsageError: a station runs at another speed than `text`.
+    """
+    speeds = asyncio.run(own_speeds(served))
+    if not text:
+        return min(speeds.values(), key=lambda own: own or math.inf, default=1.0)
+    asked = read_speed(text, environment)
+    for address, own in speeds.items():
+        if own != asked:
+            is_at = f"{own:g}" if own else "max"
+            raise UsageError(
+                f"--speed {text}: the station at {address} runs at speed {is_at}, which its own server sets. "
+                "Leave --speed out: a campaign takes the speed of its stations"
+            )
+    return asked
+
+
+async def own_speeds(served: Mapping[str, str]) -> dict[str, float]:
+    """What stations say their speed is, by address, for those that answer; `served`: keys by address."""
+    from robots.client import StationClient
+
+    speeds: dict[str, float] = {}
+
+    async def ask(address: str, keys: str) -> None:
+        with contextlib.suppress(StationError):
+            client = await StationClient.connect(address, keys=keys, timeout_s=ANSWER_S)
+            try:
+                speeds[address] = (await client.describe()).speed
+            finally:
+                await client.close()
+
+    await asyncio.gather(*(ask(address, keys) for address, keys in served.items()))
+    return speeds
+
+
 def read_duration(text: str) -> float:
     """`90`, `90s`, `10m` or `2h` in seconds."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
@@ -138,14 +189,14 @@ def read_duration(text: str) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-def declared_stations(lab: Path) -> int:
-    """How many stations `lab.yaml` declares, where it names some that are served elsewhere; else 0."""
+def declared_stations(lab: Path) -> tuple[StationConfig, ...]:
+    """The stations that `lab.yaml` declares, where it names some that are served elsewhere; else none."""
     from data.lab import Lab
 
     if not Lab.exists(lab):
-        return 0
+        return ()
     stations = Lab.open(lab).config.stations
-    return len(stations) if any(station.remote for station in stations) else 0
+    return stations if any(station.remote for station in stations) else ()
 
 
 def open_lab(path: Path, spec: CampaignSpec, elsewhere: Sequence[str] = (), keys: str = "") -> Lab:

@@ -1,4 +1,7 @@
-"""`nightlab status`: the lab's processes, its stations and its latest campaign. Works when the lab is down."""
+"""`nightlab status`: the lab's processes, its stations and its latest campaign. Works when the lab is down.
+
+With `--address` one station that no lab of this host knows.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nightlab.errors import NightlabError
+from nightlab.errors import NightlabError, StationError
 
 if TYPE_CHECKING:
     from commands.lab_state import LabState
@@ -23,9 +26,16 @@ ANSWER_S = 1.5
 
 def status(
     lab: Annotated[Path, typer.Option(help="Lab directory")] = Path("lab"),
+    address: Annotated[
+        str, typer.Option(help="A station outside every lab, HOST:PORT; with --keys if it needs them")
+    ] = "",
+    keys: Annotated[str, typer.Option(help="Folder with certificate and token for the station at --address")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON")] = False,
 ) -> None:
-    """Show processes, stations and the latest campaign."""
+    """Show processes, stations and the latest campaign, or one station alone."""
+    if address:
+        show_outside(address, keys, as_json=as_json)
+        return
     from commands.lab_state import read_state
     from data.lab import Lab
 
@@ -45,6 +55,23 @@ def status(
         typer.echo(json.dumps(facts))
     else:
         _print(facts, lab)
+
+
+def show_outside(address: str, keys: str, *, as_json: bool) -> None:
+    """Show one station that no lab of this host knows.
+
+    Raises:
+        StationError: it does not answer.
+    """
+    from nightlab.records import StationPlace
+
+    (row,) = asyncio.run(stations((StationPlace(station=address, address=address, keys=keys),)))
+    if not row["answers"]:
+        raise StationError(row["error"])
+    if as_json:
+        typer.echo(json.dumps({"stations": [row]}))
+    else:
+        _print_stations([row])
 
 
 def processes(state: LabState) -> list[dict[str, Any]]:
@@ -80,7 +107,7 @@ async def stations(places: tuple[StationPlace, ...]) -> list[dict[str, Any]]:
                 finally:
                     await client.close()
         except (NightlabError, TimeoutError, OSError) as error:
-            return row | {"error": str(error)}
+            return row | {"error": str(error) or f"the station at {place.address} did not answer within {ANSWER_S:g} s"}
         return row | {
             "answers": True,
             "kind": spec.kind,
@@ -89,7 +116,10 @@ async def stations(places: tuple[StationPlace, ...]) -> list[dict[str, Any]]:
             "lease": stats.lease_holder,
             "doing": stats.label,
             "estop": stats.estop,
-            "steps": stats.periods,
+            "periods": stats.periods,
+            "late": stats.late,
+            "faults": stats.faults,
+            "protective_stops": stats.protective_stops,
         }
 
     return list(await asyncio.gather(*(ask(place) for place in places)))
@@ -140,6 +170,26 @@ def campaign(lab: Lab) -> dict[str, Any] | None:
     }
 
 
+def _print_stations(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    counts = {"periods": "periods", "late": "late", "faults": "faults", "protective_stops": "stops"}
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("station", "address", "what", "lease", "doing"):
+        table.add_column(column, no_wrap=column in ("station", "address"))
+    for column in counts.values():
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        what = "does not answer"
+        if row["answers"]:
+            what = f"{row['kind']}{'/' if row['profile'] else ''}{row['profile'] or ''} at {row['speed']:g}×"
+        doing = f"E-STOP: {row['estop']}" if row.get("estop") else row.get("doing", "")
+        figures = [str(row.get(count, "")) for count in counts]
+        table.add_row(row["station"], row["address"], what, row.get("lease", ""), doing, *figures)
+    Console().print(table)
+
+
 def _print(facts: dict[str, Any], lab: Path) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -163,14 +213,7 @@ def _print(facts: dict[str, Any], lab: Path) -> None:
             )  # fmt: skip
         console.print(table)
     if facts["stations"]:
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        for column in ("station", "address", "what", "lease", "doing", "steps"):
-            table.add_column(column)
-        for row in facts["stations"]:
-            what = f"{row['kind']}/{row['profile']} at {row['speed']:g}×" if row["answers"] else "does not answer"
-            doing = f"E-STOP: {row['estop']}" if row.get("estop") else row.get("doing", "")
-            table.add_row(row["station"], row["address"], what, row.get("lease", ""), doing, str(row.get("steps", "")))
-        console.print(table)
+        _print_stations(facts["stations"])
     found = facts["campaign"]
     if found is None:
         console.print(f"no campaign yet; start one with: nightlab run push_t --lab {lab}")

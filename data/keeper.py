@@ -110,8 +110,9 @@ class Keeper:
             started = self.desk.ledger.get(f"campaign_started:{request}")
             name = started.campaign if started else asked.campaign
             if name not in known:
-                asked = asked.model_copy(update={"campaign": name or self.desk.new_name()})
-                name = asked.campaign
+                name = name or self.desk.new_name()
+                real = any(not station.simulated for station in self.lab.config.stations)
+                asked = asked.model_copy(update={"campaign": name, "real_stations": real})
                 self.desk.write(
                     "campaign_started", f"campaign_started:{request}", asked.model_dump(mode="json"), campaign=name
                 )

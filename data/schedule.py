@@ -293,7 +293,7 @@ class _Desk:
         left = len(missing) + held.undrawn
         if not left:
             return None
-        most = self.settings.chunk_n if self.state.spec.profile == "nominal" else self.settings.varied_chunk_n
+        most = self.settings.varied_chunk_n if self.state.spec.stations_differ else self.settings.chunk_n
         size = min(most, max(4, math.ceil(left / (3 * self.stations))), left)
         seeds = missing[:size]
         if len(seeds) < size:

@@ -168,7 +168,7 @@ def search_block(state: CampaignState, n: int, draw: Draw) -> list[int]:
 
 def _where(state: CampaignState, iteration: str, station: str = "") -> str | None:
     """The station whose results a trial may use: its own where stations differ, any on identical ones."""
-    if state.spec.profile == "nominal":
+    if not state.spec.stations_differ:
         return None
     return station or state.where(iteration) or None
 

@@ -195,7 +195,7 @@ class AtRobot:
                     await self._stopped()
                 if time.monotonic() > deadline:
                     self._avoided.add(self.place.station)
-                    differ = self.job.campaign.profile != "nominal"  # a pair must not span two stations then
+                    differ = self.job.campaign.stations_differ  # a pair must not span two stations then
                     if differ or len(self._avoided) >= len(self.job.places):
                         raise
                     self._at_work = False

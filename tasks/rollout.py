@@ -131,7 +131,7 @@ def _places(
     """Where a trial may run: an idea's at any station of the kind, but not at two where stations differ."""
     if not (idea_trial and spec.share):
         return [lab.place(station)]
-    begun = lab.state(spec.campaign).begun(iteration) if spec.profile != "nominal" else ""
+    begun = lab.state(spec.campaign).begun(iteration) if spec.stations_differ else ""
     return [lab.place(begun)] if begun else lab.alike(station)
 
 

@@ -50,6 +50,13 @@ class CampaignSpec(Record):
     baseline_n: int = Field(default=20, ge=1)
     manifest_sha256: str = ""
     """Frozen manifest that the campaign is held to; set when it starts. Empty: whatever is frozen at each trial."""
+    real_stations: bool = False
+    """Some of the lab's stations are not known to be simulated; set when the campaign starts, from `lab.yaml`."""
+
+    @property
+    def stations_differ(self) -> bool:
+        """Whether a result depends on its station: then a pair is compared at one station only."""
+        return self.real_stations or self.profile != "nominal"
 
 
 class StationPlace(Record):
@@ -142,6 +149,11 @@ class StationConfig(Record):
     """Of a remote station that is simulated and shares this machine's files: the socket of its SimulatorAdmin."""
     keys: str = ""
     """Folder that `nightlab station keys` made for this lab, for a station on another host. Not inside the lab."""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether it is known to be simulated: the lab's own, or a remote one whose SimulatorAdmin is at hand."""
+        return not self.remote or bool(self.admin_socket)
 
 
 class LabConfig(Record):

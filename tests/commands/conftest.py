@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from commands.lab_state import LabState, Phase, ProcessState, write_state
 from data.lab import Lab, default_config
+from nightlab.processes import start_time
+from nightlab.records import StationPlace
 
 os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = (
     "false"  # else Prefect's threads, which outlive the lab's server, start one
@@ -28,6 +31,15 @@ def until(condition: Callable[[], object], what: str, timeout_s: float = 30.0) -
 def lab(tmp_path: Path) -> Lab:
     """A fresh lab with two simulated stations."""
     return Lab.create(tmp_path / "lab", default_config())
+
+
+def stations_up(lab: Lab, *places: StationPlace) -> None:
+    """Write down that the lab is up with these stations; this process stands for its supervisor."""
+    me = ProcessState(pid=os.getpid(), started_s=start_time(os.getpid()) or 0.0)
+    state = LabState(
+        phase=Phase.READY, supervisor=me, api_url="", ui_url="", keeper_socket="", verifier_socket="", stations=places
+    )
+    write_state(lab, state)
 
 
 @pytest.fixture(scope="module")

@@ -79,6 +79,7 @@ def test_estop_without_stations_says_so(lab: Lab, capsys: pytest.CaptureFixture[
     code, _, err = call("estop", "--lab", str(lab.path), capsys=capsys)
     assert code == 2
     assert "no station of" in err
+    assert "nightlab estop --address HOST:PORT" in err
 
 
 def test_a_corrupt_lab_is_one_clear_line(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:

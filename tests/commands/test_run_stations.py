@@ -1,13 +1,17 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from commands.run import check_address, declared_stations, open_lab, read_speed, told_busy
+from commands.main import app
+from commands.run import check_address, declared_stations, open_lab, read_speed, served_speed, told_busy
 from commands.services import plan
 from data.lab import Lab
 from nightlab.cards import card
 from nightlab.errors import UsageError
-from nightlab.records import CampaignSpec, LabConfig, StationConfig
+from nightlab.records import CampaignSpec, CellConfig, LabConfig, StationConfig
+from robots.station import Station
 
 
 @pytest.mark.parametrize("address", ["10.0.0.2:50051", "cell-3.example:50051", "unix:/run/cell.sock"])
@@ -31,13 +35,15 @@ def test_stations_elsewhere_are_part_of_the_lab_and_started_by_nobody(tmp_path: 
     assert [(place.address, place.keys, place.admin_socket) for place in made.places[1:]] == [
         ("10.9.9.9:1", "/keys/lab", None), ("10.9.9.8:1", "/keys/lab", None),
     ]  # fmt: skip
-    assert declared_stations(lab.path) == 3, "nightlab run without --stations takes what lab.yaml declares"
+    assert declared_stations(lab.path) == lab.config.stations, (
+        "nightlab run without --stations takes what lab.yaml declares"
+    )
 
 
 def test_a_lab_of_simulated_stations_declares_none(tmp_path: Path) -> None:
-    assert declared_stations(tmp_path / "none") == 0
+    assert declared_stations(tmp_path / "none") == ()
     Lab.create(tmp_path / "lab", LabConfig(stations=(StationConfig(station="robot-1"),)))
-    assert declared_stations(tmp_path / "lab") == 0
+    assert declared_stations(tmp_path / "lab") == ()
 
 
 def test_the_speed_that_nobody_names_is_the_environments() -> None:
@@ -46,6 +52,65 @@ def test_the_speed_that_nobody_names_is_the_environments() -> None:
     assert read_speed("max", "push_t") == 0.0
     with pytest.raises(UsageError, match=r"--speed 'fast': a factor above 0 .* or max is needed. Try: --speed 10"):
         read_speed("fast", "push_t")
+
+
+@contextmanager
+def served(speed: float) -> Iterator[str]:
+    """Address of a station with a speed of its own."""
+    station = Station(CellConfig(station="bench", driver="echo", config={"speed": speed}))
+    try:
+        yield station.address
+    finally:
+        station.stop(0.2)
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, *words: str) -> CampaignSpec:
+    """The campaign that `nightlab run push_t WORDS` would start."""
+    specs: list[CampaignSpec] = []
+
+    async def noted(_: Path, spec: CampaignSpec, *__: object, **___: object) -> None:
+        specs.append(spec)
+
+    monkeypatch.setattr("commands.run._run", noted)
+    with pytest.raises(SystemExit) as left:
+        app(["run", "push_t", *words])
+    assert left.value.code in (0, None)
+    return specs[0]
+
+
+def test_a_campaign_at_served_stations_alone_takes_their_speed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    none = "127.0.0.1:1"
+    new = ("--lab", str(tmp_path / "new"))
+    assert asked(monkeypatch, "--station", none, *new).speed == 1.0, "a real robot's, also while it is not there yet"
+    assert asked(monkeypatch, "--station", none, "--speed", "4", *new).speed == 4.0
+    assert asked(monkeypatch, "--stations", "1", "--station", none, *new).speed == 10.0, "simulated ones of its own too"
+    with served(1) as real, served(5) as simulated, served(0) as free:
+        assert asked(monkeypatch, "--station", real, *new).speed == 1.0
+        assert asked(monkeypatch, "--station", simulated, *new).speed == 5.0
+        assert asked(monkeypatch, "--station", simulated, "--speed", "5", *new).speed == 5.0
+        assert asked(monkeypatch, "--station", free, "--station", simulated, *new).speed == 5.0, "the slowest"
+        there = StationConfig(station="robot-1", address=simulated, remote=True)
+        lab = Lab.create(tmp_path / "lab", LabConfig(stations=(there,)))
+        spec = asked(monkeypatch, "--lab", str(lab.path))
+        assert (spec.stations, spec.speed) == (1, 5.0), "lab.yaml gives the addresses"
+        lab.write_config(LabConfig(stations=(StationConfig(station="robot-1"), there)))
+        assert asked(monkeypatch, "--lab", str(lab.path)).speed == 10.0
+
+
+def test_a_speed_that_served_stations_do_not_have_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with served(1) as real:
+        with pytest.raises(SystemExit) as left:
+            app(["run", "push_t", "--station", real, "--speed", "10", "--lab", str(tmp_path / "lab")])
+        assert left.value.code == 2
+    assert capsys.readouterr().err == (
+        f"nightlab: --speed 10: the station at {real} runs at speed 1, which its own server sets. "
+        "Leave --speed out: a campaign takes the speed of its stations\n"
+    )
+    with served(0) as free, pytest.raises(UsageError, match=r"--speed 10: the station at \S+ runs at speed max, "):
+        served_speed("10", "push_t", {free: ""})
+    assert not (tmp_path / "lab").exists()
 
 
 def test_a_run_ends_with_how_busy_the_robots_were_or_why_that_is_not_told() -> None:

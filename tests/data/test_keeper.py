@@ -24,10 +24,12 @@ from nightlab.records import (
     Checkpoint,
     Event,
     IterationStatus,
+    LabConfig,
     Outcome,
     Proposal,
     ProposalStatus,
     SeedPool,
+    StationConfig,
     WorkKind,
 )
 
@@ -89,6 +91,27 @@ def test_a_campaign_has_a_name_a_baseline_and_work(lab: Lab) -> None:
         asyncio.run(calls())
     branches = subprocess.run(["git", "-C", str(lab.path), "branch"], capture_output=True, text=True, check=True).stdout
     assert "research/offline" in branches
+
+
+def test_a_campaign_knows_whether_its_stations_are_all_simulated(lab: Lab) -> None:
+    ours, shared, real = (
+        StationConfig(station="robot-1"),
+        StationConfig(station="robot-2", remote=True, address="10.0.0.2:1", admin_socket="/run/admin.sock"),
+        StationConfig(station="robot-3", remote=True, address="10.0.0.3:1"),
+    )
+
+    async def differ(*stations: StationConfig) -> bool:
+        lab.write_config(LabConfig(stations=stations))
+        async with KeeperClient(lab.keeper_socket) as keeper:
+            spec = await keeper.start_campaign(CampaignSpec())
+        assert LedgerReader(lab.ledger_path).events(kind="campaign_started")[-1].data == spec.model_dump(mode="json")
+        return spec.stations_differ
+
+    with running(KEEPER, lab.path):
+        assert not asyncio.run(differ(ours, shared))
+        assert asyncio.run(differ(ours, real))
+    assert not CampaignSpec.model_validate({"campaign": "C1"}).stations_differ, "of a ledger that does not say it"
+    assert CampaignSpec(profile="real").stations_differ
 
 
 def test_an_idea_from_workspace_to_decision(lab: Lab) -> None:

@@ -91,6 +91,15 @@ def test_a_futile_draw_stops_and_the_search_goes_on_with_longer_trials() -> None
     assert trial_plan(bench.state, "I7", "I7", bench.campaign._draw).search_n == 40
 
 
+@pytest.mark.parametrize(("spec", "most"), [({}, 25), ({"profile": "real"}, 10), ({"real_stations": True}, 10)])
+def test_a_held_out_draw_meets_many_stations_where_they_differ(spec: dict[str, object], most: int) -> None:
+    bench = Bench(held_out_n=400, budget_s=6000, **spec)
+    bench.baseline(success=True)
+    while (work := bench.claim("robot-1")).kind is not WorkKind.HELD_OUT:
+        bench.finish(work, success=True)
+    assert len(work.seeds) == most
+
+
 def test_seeds_of_a_chunk_that_broke_off_are_handed_out_again() -> None:
     bench = Bench(held_out_n=80, budget_s=6000)
     bench.baseline(success=True)

@@ -25,8 +25,9 @@ def test_a_plan_uses_what_is_known_first_and_can_be_continued() -> None:
     assert type(again).model_validate_json(again.model_dump_json()) == again
 
 
-def test_on_stations_that_differ_only_their_own_results_are_paired() -> None:
-    bench = Bench(profile="real")
+@pytest.mark.parametrize("spec", [{"profile": "real"}, {"real_stations": True}])
+def test_on_stations_that_differ_only_their_own_results_are_paired(spec: dict[str, object]) -> None:
+    bench = Bench(**spec)
     bench.baseline()
     bench.idea("I1", station="robot-2")
     plan = trial_plan(bench.state, "I1", "I1", bench.campaign._draw)

@@ -245,7 +245,7 @@ def _stays_clear(station: Station) -> bool:
 
 def test_one_estop_socket_belongs_to_one_station(tmp_path: Path) -> None:
     first = EstopSocket(tmp_path / SOCKET, lambda reason: None)
-    with pytest.raises(StationError, match="a station listens on .* already"):
+    with pytest.raises(StationError, match=r"a station listens on .* already"):
         EstopSocket(tmp_path / SOCKET, lambda reason: None)
     first.close()
     EstopSocket(tmp_path / SOCKET, lambda reason: None).close()
