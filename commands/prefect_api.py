@@ -75,8 +75,8 @@ async def run_state(run: UUID | str, *, api_url: str = "") -> RunState:
     return RunState(state.get("name") or "", state.get("type") or "", state.get("message") or "")
 
 
-async def live_runs(flow: str, *, api_url: str = "") -> list[UUID]:
-    """Flow runs of a flow that have not ended, latest first; e.g. the campaign that still runs in a lab."""
+async def live_runs(flow: str, campaign: str = "", *, api_url: str = "") -> list[UUID]:
+    """Flow runs of a flow that have not ended, latest first; with `campaign`, without those of other campaigns."""
     states = ["SCHEDULED", "PENDING", "RUNNING", "PAUSED"]
     body = {
         "flows": {"name": {"any_": [flow]}},
@@ -85,7 +85,12 @@ async def live_runs(flow: str, *, api_url: str = "") -> list[UUID]:
         "limit": 50,
     }
     found = await _call("POST", "/flow_runs/filter", body, api_url)
-    return [UUID(run["id"]) for run in found if not run.get("auto_scheduled")]
+
+    def other(run: Mapping[str, Any]) -> bool:
+        name = (run.get("parameters", {}).get("spec") or {}).get("campaign", "")
+        return bool(campaign and name and name != campaign)
+
+    return [UUID(run["id"]) for run in found if not (run.get("auto_scheduled") or other(run))]
 
 
 async def _call(method: str, path: str, body: Mapping[str, Any] | None, api_url: str) -> Any:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ANSWER_S = 3.0
 """How long a station that is served elsewhere may take to say its speed, wall seconds."""
 CAMPAIGN_STARTS = 20
-"""How often one `nightlab run` starts its campaign's flow when that dies; each time it goes on from the ledger."""
+"""How often in a row `nightlab run` starts its campaign's flow when that dies; each time it goes on from the ledger."""
 STALL_S = 180.0
 """Without any event for so long (and no flow run alive) the campaign is given up."""
 
@@ -258,6 +258,26 @@ def unfinished(lab: Lab) -> CampaignSpec | None:
     return None
 
 
+def why_over(lab: Lab, spec: CampaignSpec) -> str:
+    """Why a campaign that was left over has nothing to go on for, e.g. its wall time; empty: it has."""
+    from data.campaign_state import CampaignState
+    from data.ledger import LedgerReader
+
+    events = LedgerReader(lab.ledger_path).events(campaign=spec.campaign)
+    return CampaignState.from_events(spec, events).stop_reason(time.time())
+
+
+def told_ignored(old: CampaignSpec, asked: CampaignSpec) -> str:
+    """Which of the options asked for do not count, because a campaign keeps its own; starts with a colon, or empty."""
+    own = ("campaign", "manifest_sha256", "real_stations")
+    differ = [
+        f"{name} {getattr(old, name)!s} (asked: {getattr(asked, name)!s})"
+        for name in CampaignSpec.model_fields
+        if name not in own and getattr(old, name) != getattr(asked, name)
+    ]
+    return f": it keeps its own {', '.join(differ)}" if differ else ""
+
+
 async def _run(
     path: Path, spec: CampaignSpec, elsewhere: tuple[Sequence[str], str] | None = ((), ""), *, as_json: bool
 ) -> None:
@@ -273,12 +293,16 @@ async def _run(
     begin_s = time.time()
     lab = Lab.open(path) if elsewhere is None else open_lab(path, spec, *elsewhere)
     old = unfinished(lab)
-    if old is not None:
-        console.print(f"continuing campaign {old.campaign} of {path}")
+    over = "" if old is None else why_over(lab, old)
+    if old is not None and not over:
+        console.print(f"continuing campaign {old.campaign} of {path}{told_ignored(old, spec)}")
         spec = old
     was_running = start_lab(lab.path, say=console.print)
     state = json.loads(lab.state_path.read_text())
     try:
+        if old is not None and over:
+            console.print(f"ending campaign {old.campaign} of {path}, which was left over: {over}")
+            await _campaign(lab, old, state["ui_url"], console)
         spec = await _campaign(lab, spec, state["ui_url"], console)
         from data.keeper_client import KeeperClient
 
@@ -312,13 +336,13 @@ async def _campaign(lab: Lab, spec: CampaignSpec, ui_url: str, console: Console)
     keeper = KeeperClient(lab.keeper_socket)
     spec = await keeper.start_campaign(pinned(spec))
     await keeper.close()
-    running = await live_runs("campaign")
+    running = await live_runs("campaign", spec.campaign)
     run_id = running[0] if running else await start_run("campaign/campaign", {"spec": spec.model_dump(mode="json")})
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)
-    restarts = CAMPAIGN_STARTS - 1
+    restarts, started_s = CAMPAIGN_STARTS - 1, time.time()
     with LiveView(lab.ledger_path, spec.campaign, spec, ui_url, console) as view:
         checked_s = time.monotonic()
         while not stop.is_set():
@@ -328,14 +352,22 @@ async def _campaign(lab: Lab, spec: CampaignSpec, ui_url: str, console: Console)
             if time.monotonic() - checked_s > 5.0:
                 checked_s = time.monotonic()
                 if await _ended(run_id, lab):
+                    if state.now_s - started_s > STALL_S:  # it got on with its work since
+                        restarts = CAMPAIGN_STARTS - 1
                     if not restarts:
                         raise ServiceError(
-                            f"the campaign's flow run ended {CAMPAIGN_STARTS} times before its end. See run/logs/fleet.log "
-                            "of the lab; nothing is lost: run the same command again to continue"
+                            f"the campaign's flow run ended {CAMPAIGN_STARTS} times in a row before its end. See "
+                            "run/logs/fleet.log of the lab; nothing is lost: run the same command again to continue"
                         )
-                    restarts -= 1
+                    try:
+                        run_id = await start_run("campaign/campaign", {"spec": spec.model_dump(mode="json")})
+                    except ServiceError as error:  # asked again in 5 s: the server may be short of disk, or away
+                        console.print(
+                            f"the campaign's flow run ended before its end and cannot be started yet: {error}"
+                        )
+                        continue
+                    restarts, started_s = restarts - 1, time.time()
                     console.print("the campaign's flow run ended before its end; starting it again")
-                    run_id = await start_run("campaign/campaign", {"spec": spec.model_dump(mode="json")})
             await asyncio.sleep(0.25)
     raise LabError(
         f"stopped by a signal; nothing is lost. Continue with the same command, or see: nightlab status --lab {lab.path}"

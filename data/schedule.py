@@ -318,24 +318,25 @@ class _Desk:
 
     def _chunks(self, held: HeldOutDraw) -> list[WorkState]:
         """Chunks of a draw that go on where they are: not ended or given up, their station neither silent nor parked."""
-        found = []
-        for work in self.state.works.values():
-            station = work.work.station
-            heard_s = max(work.claimed_s, self.state.stations.get(station, 0.0))
-            there = station not in self.state.parked and self.now_s - heard_s <= self.settings.lost_s
-            given_up = work.orphaned and work.claims >= self.settings.most_claims
-            if work.work.draw == held.number and there and not work.ended and not given_up:
-                found.append(work)
-        return found
+        chunks = [work for work in self.state.works.values() if work.work.draw == held.number and not work.ended]
+        given_up = self.settings.most_claims
+        return [work for work in chunks if self._there(work) and not (work.orphaned and work.claims >= given_up)]
+
+    def _there(self, work: WorkState) -> bool:
+        """Whether the station of a work is neither parked nor silent."""
+        station = work.work.station
+        heard_s = max(work.claimed_s, self.state.stations.get(station, 0.0))
+        return station not in self.state.parked and self.now_s - heard_s <= self.settings.lost_s
 
     def _draw_number(self) -> int:
         return max(self.state.draws, default=0) + 1
 
     def _busy(self) -> set[int]:
-        """Search seeds that running evaluations of the incumbent hold and that have no result yet."""
+        """Search seeds that evaluations of the incumbent hold, at stations that are there, and that have no result yet."""
         idea = self.state.incumbent
         known = self.state.known(idea, (SeedPool.SEARCH,))
-        evaluations = (w.work for w in self.state.running if w.work.kind in (WorkKind.BASELINE, WorkKind.REEVALUATE))
+        kinds = (WorkKind.BASELINE, WorkKind.REEVALUATE)
+        evaluations = (w.work for w in self.state.running if w.work.kind in kinds and self._there(w))
         return {seed for work in evaluations if work.idea == idea for seed in work.seeds} - set(known)
 
     def _open_seeds(self, block: Iterable[int]) -> list[int]:

@@ -71,7 +71,8 @@ def enough(state: CampaignState, station: str, now_s: float, most: int = 0) -> s
     if mine >= allowed:
         return f"{mine} of {allowed} ideas are under way"
     in_a_row, ended_s = fruitless(state, station)
-    if in_a_row >= 2 and now_s < ended_s + min(LONGEST_PAUSE_S, PAUSE_S * 2.0 ** min(in_a_row - 2, 10)):
+    pause_s = min(LONGEST_PAUSE_S, PAUSE_S * 2.0 ** min(in_a_row - 2, 10))
+    if in_a_row >= 2 and 0 <= now_s - ended_s < pause_s:  # below 0 the clock was set back
         return f"the last {in_a_row} ideas came to nothing"
     return "" if affordable(state, searches) else "the token budget is needed for the ideas under way"
 

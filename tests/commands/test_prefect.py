@@ -124,9 +124,11 @@ def test_what_still_runs_can_be_found(prefect_lab: Path, tmp_path: Path) -> None
     from commands.prefect_api import live_runs, run_state
 
     out = tmp_path / "out"
-    run = start("campaign/campaign", out=str(out), episodes=2)
+    run = start("campaign/campaign", out=str(out), episodes=2, spec={"campaign": "C7"})
     first_line(out)
     assert asyncio.run(live_runs("campaign")) == [run]
+    assert asyncio.run(live_runs("campaign", "C7")) == [run]
+    assert asyncio.run(live_runs("campaign", "C8")) == [], "another campaign's run is not this one's"
     until(lambda: asyncio.run(run_state(run)).final, "the campaign ends")
     assert asyncio.run(run_state(run)).completed
     assert asyncio.run(live_runs("campaign")) == []

@@ -34,6 +34,21 @@ def test_a_missing_station_leaves_its_share_to_the_other() -> None:
     assert (more.kind, more.iteration, len(more.seeds)) == (WorkKind.BASELINE, "E1", 10)
 
 
+def test_seeds_at_a_station_that_fell_silent_go_to_the_others() -> None:
+    bench = Bench()
+    bench.baseline(success=True)
+    gone = bench.claim("robot-2")
+    assert (gone.kind, gone.reason) == (WorkKind.REEVALUATE, "does the incumbent qualify?")
+    at_s = 0.0
+    while (work := bench.claim("robot-1", at_s)).kind is WorkKind.REEVALUATE:
+        bench.finish(work, success=True)
+        at_s = bench.campaign.now_s - START_S
+    assert (work.kind, work.reason) == (WorkKind.WAIT, "the incumbent is being qualified"), "robot-2 is at it"
+    taken_over = bench.claim("robot-1", 300)
+    assert taken_over.kind is WorkKind.REEVALUATE
+    assert set(taken_over.seeds) < set(gone.seeds)
+
+
 def test_a_station_whose_ideas_only_think_gets_filler() -> None:
     bench = Bench()
     bench.baseline()

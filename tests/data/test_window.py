@@ -119,6 +119,7 @@ def test_ideas_that_come_to_nothing_slow_the_search_down_and_nothing_else() -> N
         bench._emit(20 + number, "iteration_ended", f"I{number}", "robot-1", data={"status": "no_change"})
     assert bench.enough(39 + 29) == "the last 19 ideas came to nothing"
     assert bench.enough(39 + 31) == ""
+    assert bench.enough(38) == "", "a clock that was set back holds nobody up"
     bench.think("I20", 70)
     bench._emit(80, "iteration_ended", "I20", "robot-1", data={"status": "decided"})
     assert bench.enough(80) == ""
