@@ -21,6 +21,7 @@ test: $(READY)  ## Everything that must hold, in under 10 minutes on 2 cores
 	rm -rf $(SCRATCH)
 
 test-slow: $(READY)  ## What takes longer: whole campaigns, kill -9 of every process
+	@bash scripts/system-packages.sh tests
 	$(BIN)/python -m pytest -q -m slow tests
 
 chaos: $(READY)  ## Every cell of the chaos table, n = 3 for SIGKILL; root for full disks. Goes on where it was stopped
