@@ -39,7 +39,7 @@ START = {"push_t": {"choose": "choose_twist", "drive": "drive_stop", "endgame": 
 SPEEDS = ((2, 8.0), (8, 3.0), (16, 1.5))
 """Default speed up to so many stations: what two cores carry with less than 1 % of the actions late."""
 STUCK_S = 240.0
-"""Without any event for so long the campaign is given up, wall s."""
+"""Without any event for so long, and as long as an idea takes beside it, the campaign is given up, wall s."""
 START_S = 300.0
 """Longest wait for the processes of many stations, wall s."""
 
@@ -89,9 +89,13 @@ async def _both(order: Order, *, published: bool) -> dict[str, Any]:
     from data.fleet_model import FleetTimes, forecast
 
     ours = await _run(order, "window", {})
-    ways = {"window": ours}
+    ways, beside = {"window": ours}, {"mru": None, "mru_reason": "not measured"}
     if published:
-        ways["published"] = await _run(order, "published", {"window": 1, "filler": False, "share": False})
+        try:
+            beside = await _run(order, "published", {"window": 1, "filler": False, "share": False})
+            ways["published"] = beside
+        except ServiceError as error:  # what was measured already is not lost
+            beside["mru_reason"] = str(error)
     horizon_s = order.minutes * 60
     for name, found in ways.items():
         alone = name == "published"
@@ -112,7 +116,7 @@ async def _both(order: Order, *, published: bool) -> dict[str, Any]:
             f"--gap-s {times.gap_s:.3g} --episode-s {times.episode_s:.3g} --window {times.window} "
             f"--horizon-s {horizon_s:g} --warm-up-s -1 --runs 50",
         }
-    return {**ours, "published_way": ways.get("published", {"mru": None})}
+    return {**ours, "published_way": beside}
 
 
 async def _run(order: Order, name: str, way: dict[str, Any]) -> dict[str, Any]:
@@ -176,14 +180,15 @@ async def _measure(
     await start_run("campaign/campaign", {"spec": spec.model_dump(mode="json")})
     state, seq, begin_s, told_s = CampaignState(spec=spec), 0, 0.0, 0.0
     takes_s = order.minutes * 60 / order.speed
+    stuck_s = STUCK_S + whole_s(order.trial_s) / order.speed
     with LedgerReader(lab.ledger_path) as ledger:
         while not begin_s or time.time() < begin_s + takes_s + EPISODE_MOST_S / spec.speed + 3.0:
             await asyncio.sleep(1.0)
             for event in ledger.events(campaign=spec.campaign, since=seq):
                 seq = event.seq
                 state.apply(event)
-            if state.ended_reason is not None or time.time() - state.now_s > STUCK_S:
-                reason = state.ended_reason or f"nothing happened for {STUCK_S:g} s; see run/logs/fleet.log"
+            if state.ended_reason is not None or time.time() - state.now_s > stuck_s:
+                reason = state.ended_reason or f"nothing happened for {stuck_s:.0f} s; see run/logs/fleet.log"
                 raise ServiceError(f"the campaign of {lab.path} ended before it was measured: {reason}")
             if not begin_s and warm(state, time.time(), order.trial_s):
                 begin_s = time.time()
@@ -196,9 +201,13 @@ async def _measure(
 def warm(state: CampaignState, now_s: float, trial_s: float) -> bool:
     """The warm-up is over once every robot has begun the trial of an idea, or twice an idea's whole time has passed."""
     placed = {work.place for work in state.works.values() if work.work.kind is WorkKind.SEARCH and work.busy_s > 0}
-    whole_s = (THINK_TRIALS + TRAIN_TRIALS + 1) * trial_s / state.spec.speed
     first = min((work.claimed_s for work in state.works.values() if work.work.kind is WorkKind.SEARCH), default=now_s)
-    return len(placed) >= state.spec.stations or now_s - first > 2 * whole_s
+    return len(placed) >= state.spec.stations or now_s - first > 2 * whole_s(trial_s) / state.spec.speed
+
+
+def whole_s(trial_s: float) -> float:
+    """What an idea takes from its first thought to the end of its trial, station s."""
+    return (THINK_TRIALS + TRAIN_TRIALS + 1) * trial_s
 
 
 def figures(spec: CampaignSpec, events: list[Event], window: tuple[float, float], asked_s: float) -> dict[str, Any]:
@@ -305,7 +314,7 @@ def _tell(result: dict[str, Any]) -> None:
         f"useful         {share(result['useful_share'])}",
         f"   by model    {model(result, 'useful_share')}",
         f"speed, late    {result['achieved_speed']:.2f} of {result['speed']:g}, {result['late_share']:.2%}",
-        f"published way  {share(way['mru'])}",
+        f"published way  {share(way['mru'])} {way['mru_reason']}",
         *([f"   by model    {model(way)}"] if "predicted" in way else []),
     ]
     sys.stdout.write("\n".join(lines) + "\n")

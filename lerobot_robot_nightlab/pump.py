@@ -65,13 +65,16 @@ class Pump:
         """Run a target for one control period; the observation at its end says what was executed.
 
         Raises:
-            NightlabError: refused, e-stop, or the station is gone.
+            NightlabError: refused, e-stop, or the station is gone or silent.
         """
         done: Future[Observation] = Future()
-        if self._broken is not None:
-            raise self._broken
         self._wanted = (action, done)
-        return done.result(timeout=CALL_s)
+        if self._broken is not None:  # asked last: a stream that ends now resolves what is wanted
+            raise self._broken
+        try:
+            return done.result(timeout=CALL_s)
+        except TimeoutError as error:
+            raise StationError(f"the station has not executed the action within {CALL_s:g} s; is it paused?") from error
 
     def picture(self, camera: str) -> NDArray[np.uint8]:
         """The newest picture of a camera, uint8 [height, width, 3]."""
@@ -119,10 +122,11 @@ class Pump:
                         done.set_result(self._seen)
                     except SafetyError as error:  # refused: the robot held, the stream goes on
                         done.set_exception(error)
-        except NightlabError as error:
-            self._end(error, ready)
+                    except Exception as error:
+                        done.set_exception(_told(error))
+                        raise
         except Exception as error:
-            self._end(StationError(f"the control stream broke: {type(error).__name__}: {error}"), ready)
+            self._end(_told(error), ready)
 
     def _end(self, error: NightlabError, ready: asyncio.Future[None]) -> None:
         self._broken = error
@@ -140,6 +144,13 @@ class Pump:
     def _stop_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5.0)
+
+
+def _told(error: Exception) -> NightlabError:
+    """An error of the control stream as LeRobot's loop gets it."""
+    if isinstance(error, NightlabError):
+        return error
+    return StationError(f"the control stream broke: {type(error).__name__}: {error}")
 
 
 def describe(address: str, keys: str = "") -> StationSpec:

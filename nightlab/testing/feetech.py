@@ -104,6 +104,10 @@ class EmulatedFeetechBus:
         """Servos that do not answer: unplugged."""
         self.corrupt = 0
         """So many of the next answers come with a wrong checksum."""
+        self.lost: dict[tuple[int, int], int] = {}
+        """(servo, address) → so many of the next sync writes to it get lost: nobody acknowledges them."""
+        self.status: dict[int, int] = {}
+        """Servo → error bits that it reports with every answer, e.g. 32: overload."""
         self._ours, self._theirs = os.openpty()
         tty.setraw(self._theirs)
         self.port = os.ttyname(self._theirs)
@@ -149,7 +153,10 @@ class EmulatedFeetechBus:
         elif order == SYNC_WRITE:
             address, length = data[0], data[1]
             for at in range(2, len(data), length + 1):
-                self._write(data[at], address, data[at + 1 : at + 1 + length])
+                if (left := self.lost.get((data[at], address), 0)) > 0:
+                    self.lost[data[at], address] = left - 1
+                else:
+                    self._write(data[at], address, data[at + 1 : at + 1 + length])
         elif order == READ:
             self._read(target, data[0], data[1])
         elif order in (PING, WRITE):
@@ -171,7 +178,7 @@ class EmulatedFeetechBus:
     def _answer(self, number: int, data: bytes) -> None:
         if number not in self.servos or number in self.missing:
             return
-        body = bytes((number, len(data) + 2, 0)) + data
+        body = bytes((number, len(data) + 2, self.status.get(number, 0))) + data
         check = ~sum(body) & 0xFF
         if self.corrupt > 0:
             self.corrupt -= 1

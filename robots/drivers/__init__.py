@@ -1,14 +1,15 @@
 """Drivers: what a station server commands. One line per driver of an arm or a cell, one per driver of a camera.
 
-A driver's module is imported only when `station.yaml` names it. Its factory gets the driver's own section and the whole
-file:
+A driver's module is imported only when `station.yaml` names it. Its factory gets the driver's own section, and of an arm
+the whole file:
 
-    def make(config: Mapping[str, Any], cell: CellConfig) -> Driver        # DRIVERS
-    def open_camera(key: str, config: Mapping[str, Any]) -> Camera         # CAMERAS
+    def make(config: Mapping[str, Any], cell: CellConfig) -> Driver                        # DRIVERS
+    def open_camera(key: str, config: Mapping[str, Any], folder: Path) -> Camera           # CAMERAS
 
-and raises UsageError for settings that it does not know, StationError with the fix where hardware or a package is
-missing. Cameras of `station.yaml` are put beside an arm by `robots/drivers/with_cameras.py`: a driver of an arm needs
-none. Installed packages add drivers by the entry-point groups `nightlab.drivers` and `nightlab.cameras`.
+`folder` is where station.yaml lies: a relative path starts there (for an arm: `cell.path`). A factory raises UsageError
+for settings that it does not know, StationError with the fix where hardware or a package is missing. Cameras of
+`station.yaml` are put beside an arm by `robots/drivers/with_cameras.py`: a driver of an arm needs none. Installed
+packages add drivers by the entry-point groups `nightlab.drivers` and `nightlab.cameras`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Any, cast
 from nightlab.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nightlab.records import CellConfig
     from robots.driver import Camera, Driver
 
@@ -75,10 +78,10 @@ def open_cameras(cell: CellConfig) -> dict[str, Camera]:
     try:
         for key, camera in cell.cameras.items():
             factory = cast(
-                "Callable[[str, Mapping[str, Any]], Camera]",
+                "Callable[[str, Mapping[str, Any], Path], Camera]",
                 _find("camera driver", camera.driver, CAMERAS, "nightlab.cameras"),
             )
-            opened[key] = factory(key, camera.config)
+            opened[key] = factory(key, camera.config, cell.folder)
     except BaseException:
         for one in opened.values():
             one.close()

@@ -16,8 +16,10 @@ from robots.driver import Driver, Primitive
 from robots.drivers.forwarding import ForwardingDriver
 from robots.narrow import narrowed
 
-PATIENCE = 3.0
-"""`home` may take this many times as long as its steps need."""
+PATIENCE, PATIENCE_s = 3.0, 3.0
+"""`home` may take this many times as long as its steps need, and this much longer."""
+REACHED = 1e-6
+"""How far the last target may be from home, in the channel's unit."""
 SLOWEST_s = 3.0
 """Duration of `home` where the limits know no largest step."""
 
@@ -26,7 +28,7 @@ class ConfiguredDriver(ForwardingDriver):
     """Implements `robots.driver.Driver`.
 
     Raises:
-        UsageError: a rate, home pose or limit that does not fit the driver.
+        UsageError: a rate, home pose, limit or gripper that does not fit the driver.
         SafetyError: limits that leave nothing allowed.
     """
 
@@ -39,6 +41,7 @@ class ConfiguredDriver(ForwardingDriver):
         if cell.rate_hz is not None and cell.rate_hz != rate_hz:
             raise UsageError(f"rate_hz: {cell.rate_hz:g}: driver {cell.driver!r} runs at {rate_hz:g} Hz here")
         self._check_home()
+        self._check_grippers()
 
     def spec(self) -> StationSpec:
         """The driver's own, under the limits of station.yaml."""
@@ -60,7 +63,7 @@ class ConfiguredDriver(ForwardingDriver):
         return self.inner.primitive(request)
 
     def _go_home(self) -> Iterator[Values]:
-        """A straight line in the action's space, all channels arriving together."""
+        """A straight line in the action's space, all channels arriving together. Raises StationError: not reached."""
         begin = self.inner.hold_action()
         goal = {key: self._goal(key, value) for key, value in begin.items()}
         periods = 1
@@ -73,14 +76,18 @@ class ConfiguredDriver(ForwardingDriver):
                 periods = max(periods, int(np.ceil((way / np.maximum(most, 1e-12)).max())))
             elif way.any():
                 periods = max(periods, int(SLOWEST_s * self._spec.rate_hz))
-        for number in range(1, int(periods * PATIENCE) + 1):
+        most_periods = int(periods * PATIENCE + PATIENCE_s * self._spec.rate_hz)
+        for number in range(1, most_periods + 1):
             share = min(1.0, number / periods)
-            target = {key: value + share * (goal[key] - value) for key, value in begin.items()}
-            if number > periods and all(
-                np.allclose(goal[key], value, atol=1e-6) for key, value in self.inner.hold_action().items()
-            ):
+            yield {key: value + share * (goal[key] - value) for key, value in begin.items()}
+            off = {key: np.abs(goal[key] - value).max() for key, value in self.inner.hold_action().items()}
+            if number >= periods and max(off.values()) <= REACHED:
                 return
-            yield target
+        key = max(off, key=lambda key: off[key])
+        raise StationError(
+            f"home was not reached: after {most_periods} control periods the target of {key!r} is {off[key]:.3g} away from "
+            "it; larger max_step, max_velocity or max_acceleration in station.yaml, or a nearer home"
+        )
 
     def _goal(self, key: str, value: NDArray[np.float64]) -> NDArray[np.float64]:
         home = self._cell.home.get(key)
@@ -97,3 +104,12 @@ class ConfiguredDriver(ForwardingDriver):
                 a <= x <= b for a, x, b in zip(limits.action_low[key], pose, limits.action_high[key], strict=True)
             ):
                 raise UsageError(f"home.{key}: {pose} lies outside the limits")
+
+    def _check_grippers(self) -> None:
+        known = self.grippers
+        for cap in self._cell.limits.grippers:
+            if cap.arm and known is not None and cap.arm not in known:
+                there = ", ".join(repr(name) for name in known if name) or "none with a name; leave arm out"
+                raise UsageError(
+                    f"limits.grippers: no arm {cap.arm!r} with a gripper at this station; there is: {there}"
+                )

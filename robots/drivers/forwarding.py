@@ -48,6 +48,12 @@ class ForwardingDriver:
     def clear(self) -> None:
         self.inner.clear()
 
+    @property
+    def grippers(self) -> tuple[str, ...] | None:
+        """Arms that have a gripper; None: the inner driver does not say."""
+        known: tuple[str, ...] | None = getattr(self.inner, "grippers", None)
+        return known
+
     def close(self) -> None:
         """Close the inner driver, if it can be closed."""
         close = getattr(self.inner, "close", None)

@@ -15,6 +15,9 @@ from nightlab.errors import StationError
 
 FIRST_s: Final = 10.0
 """How long a camera may take to its first picture."""
+BACK_s: Final = 3.0
+"""How long a camera may take to a picture after it was started or reset, before it is reset (again)."""
+AGAIN: Final = "start the station again: nightlab station serve station.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,8 @@ class FrameReader:
         self.resets = 0
         """How often the device was reset."""
         self._picture: Picture | None = None
-        self._seen_s = time.monotonic()
+        self._seen_s = self._due_s = time.monotonic()
+        """When the newest picture came, and when the next one must be here."""
         self._fault = ""
         self._arrived = threading.Condition()
         self._closing = threading.Event()
@@ -63,7 +67,7 @@ class FrameReader:
 
     def start(self, first_s: float = FIRST_s) -> Picture:
         """Start the thread and wait for the first picture. Raises StationError; then nothing runs any more."""
-        self._seen_s = time.monotonic()
+        self._due_s = time.monotonic() + (BACK_s if self._resets_left else first_s)
         self._thread.start()
         with self._arrived:
             self._arrived.wait_for(lambda: self._picture is not None or self._fault, first_s)
@@ -85,13 +89,14 @@ class FrameReader:
         """
         picture, age_s = self._picture, self.age_s
         if picture is None or self._closing.is_set():
-            raise StationError(f"{self._name} is closed; start the station again: nightlab station serve station.yaml")
+            raise StationError(f"{self._name} is closed; {AGAIN}")
         if age_s > self._max_age_s:
             since = f", after {self.resets} resets" if self.resets else ""
             why = f" ({self._fault})" if self._fault else ""
+            again = f" No reset is left; {AGAIN}" if self._reset is not None and self._resets_left <= 0 else ""
             raise StationError(
                 f"{self._name}: its newest picture is {age_s:.1f} s old{since}, {self._max_age_s:g} s are allowed{why}. "
-                f"{self._fix}"
+                f"{self._fix}{again}"
             )
         return picture
 
@@ -108,12 +113,13 @@ class FrameReader:
                 if picture is not None and (self._picture is None or picture.number != self._picture.number):
                     with self._arrived:
                         self._picture, self._seen_s, self._fault = picture, time.monotonic(), ""
+                        self._due_s = self._seen_s + max(1.0, self._max_age_s)
                         self._arrived.notify_all()
                     continue
             except Exception as error:  # a camera that was unplugged must not end its thread: it may come back
                 self._fault = " ".join(str(error).split()) or type(error).__name__
                 self._closing.wait(0.05)
-            if self.age_s > max(1.0, self._max_age_s):
+            if time.monotonic() > self._due_s:
                 self._try_reset()
 
     def _try_reset(self) -> None:
@@ -129,4 +135,4 @@ class FrameReader:
             self._reset()
         except Exception as error:
             self._fault = f"reset failed: {' '.join(str(error).split())}"
-        self._seen_s = time.monotonic() if self._picture is None else self._seen_s
+        self._due_s = time.monotonic() + BACK_s

@@ -45,12 +45,22 @@ class Joints:
         """LeRobot's action of a channel's value."""
         return dict(zip(self.keys, ((value - self.offset) / self.scale).tolist(), strict=True))
 
-    def check(self, value: Floats) -> None:
-        """The driver's own last look, behind the station's safety filter. Raises SafetyError."""
+    def check(self, value: Floats, present: Floats | None = None) -> None:
+        """The driver's own last look, behind the station's safety filter.
+
+        Args:
+            value: Target to check.
+            present: Present target; where it lies outside the limits, `value` may too, but not farther outside.
+
+        Raises:
+            SafetyError: not finite, of the wrong shape, or outside.
+        """
         if value.shape != self.low.shape or not np.isfinite(value).all():
             raise SafetyError(f"{self.action} = {value.tolist()}: {len(self.keys)} finite numbers are needed; held")
         slack = 1e-9 + 1e-6 * (self.high - self.low)
-        beyond = (value < self.low - slack) | (value > self.high + slack)
+        low = self.low if present is None else np.minimum(self.low, present)
+        high = self.high if present is None else np.maximum(self.high, present)
+        beyond = (value < low - slack) | (value > high + slack)
         if beyond.any():
             at = int(np.argmax(beyond))
             raise SafetyError(
@@ -83,11 +93,11 @@ def limits_of(joints: Sequence[Joints]) -> LimitsSpec:
     )
 
 
-def flat(joints: Sequence[Joints], action: Values) -> dict[str, float]:
-    """LeRobot's action of a station's, checked. Raises SafetyError."""
+def flat(joints: Sequence[Joints], action: Values, present: Values) -> dict[str, float]:
+    """LeRobot's action of a station's, checked against the limits and the present target. Raises SafetyError."""
     out: dict[str, float] = {}
     for group in joints:
         value = np.asarray(action[group.action], dtype=np.float64)
-        group.check(value)
+        group.check(value, present[group.action])
         out.update(group.write(value))
     return out

@@ -2,11 +2,14 @@
 
 One lock guards the robot: the control thread uses it, and an e-stop may come at any time from any thread. From the
 instant of the e-stop no command is sent; the power goes off as soon as the bus is free, at the latest when the
-transaction that is under way ends.
+transaction that is under way ends. An e-stop that is repeated says whether it did.
+
+A robot may rest outside its limits. Its target then is where it is, and a target may lie outside too, but not farther
+outside than the last one: holding moves nothing, and `home` brings it inside step by step.
 
 `move_to_pose` takes joint targets, `home` goes to `home:` of station.yaml or to where the arm was when the server
-started; both move all joints together, at half of the allowed speed. `grasp` closes the jaws until something is between
-them; how hard they press is the servo's own limit, which the driver's documentation states.
+started, brought inside its limits; both move all joints together, at half of the allowed speed. `grasp` closes the jaws
+until something is between them; how hard they press is the servo's own limit, which the driver's documentation states.
 """
 
 from __future__ import annotations
@@ -55,11 +58,13 @@ class Power:
     """How a robot is switched: called with the bus to themselves."""
 
     off: Callable[[], None]
-    """No joint is driven any more."""
+    """No joint is driven any more; raises if that is not sure. Called again, it tries again."""
     on: Callable[[], None]
     """Joints are driven again, from where they are."""
     close: Callable[[], None]
     """The server stops: leave the robot safe, free its ports."""
+    broken: Callable[[], None] = lambda: None
+    """A transaction was broken off by an error: make the port usable again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,7 @@ class LeRobotArm:
             limits=limits_of(arm.joints), cameras=arm.cameras,
         )  # fmt: skip
         self._target = self._where()
-        self._home = {key: value.copy() for key, value in self._target.items()}
+        self._home = {group.action: np.clip(self._target[group.action], group.low, group.high) for group in arm.joints}
         for key, value in arm.home.items():
             if key not in self._home or len(value) != self._home[key].size:
                 wanted = ", ".join(f"{name} ({old.size} numbers)" for name, old in self._home.items())
@@ -124,9 +129,14 @@ class LeRobotArm:
     def spec(self) -> StationSpec:
         return self._spec
 
+    @property
+    def grippers(self) -> tuple[str, ...]:
+        """Arms that have a gripper."""
+        return tuple(self._arm.grippers)
+
     def step(self, action: Values) -> None:
         """Send one target. Raises SafetyError outside the limits, StationError if the robot does not answer."""
-        wanted = flat(self._arm.joints, action)
+        wanted = flat(self._arm.joints, action, self._target)
         with self._bus("command"):
             self._robot.send_action(wanted)
             self._target = {group.action: np.array(action[group.action], dtype=float) for group in self._arm.joints}
@@ -188,22 +198,40 @@ class LeRobotArm:
         return self._grasp(group, request.width_m / arm.opening_m)
 
     def stop(self, reason: str) -> None:
-        """No command from now on; power off as soon as the bus is free."""
-        self._stopped = reason or "no reason given"
-        if self._lock.acquire(timeout=LOCK_s):
-            try:
-                self._cut_power()
-            finally:
-                self._lock.release()
+        """No command from now on; power off as soon as the bus is free. Repeat it to learn whether it is off.
+
+        Raises:
+            StationError: the power is not off: switching it off failed, or (repeated) the bus is still busy.
+        """
+        first, self._stopped = not self._stopped, self._stopped or reason or "no reason given"
+        if self._cut or self._closed:
+            return
+        if not self._lock.acquire(timeout=LOCK_s):
+            if first:
+                return  # whoever has the bus cuts the power when its transaction ends
+            raise StationError(
+                f"power not cut: the bus is busy, the {self._arm.kind} robot has not answered yet; cut it by hand"
+            )
+        try:
+            failed = self._cut_power()
+        finally:
+            self._lock.release()
+        if failed:
+            raise StationError(f"power not cut: {failed}; cut it by hand")
 
     def clear(self) -> None:
-        """Power on again, from where the robot is."""
+        """Power on again, from where the robot is. Raises StationError if it cannot; then it is stopped as before."""
         with self._lock:
-            self._stopped, self._cut = "", False
-            with self._bus("switch on"):
-                self._power.on()
-            self._seen_s = -math.inf
-            self._target = self._where()
+            reason, self._stopped, self._cut = self._stopped, "", False
+            try:
+                with self._bus("switch on"):
+                    self._power.on()
+                self._seen_s = -math.inf
+                self._target = self._where()
+            except BaseException:
+                self._stopped = self._stopped or reason or "it cannot be switched on"
+                self._cut_power()
+                raise
 
     def close(self) -> None:
         """Leave the robot safe and free its ports. Idempotent."""
@@ -218,7 +246,7 @@ class LeRobotArm:
 
     def _where(self) -> dict[str, Floats]:
         seen = self.observe()
-        return {group.action: np.clip(seen[group.observation], group.low, group.high) for group in self._arm.joints}
+        return {group.action: seen[group.observation] for group in self._arm.joints}
 
     @contextmanager
     def _bus(self, what: str) -> Iterator[None]:
@@ -232,22 +260,27 @@ class LeRobotArm:
             except NightlabError:
                 raise
             except Exception as error:
+                self._power.broken()
                 raise StationError(
                     f"cannot {what} the {self._arm.kind} robot: {_line(error)}. {self._arm.fix}"
                 ) from error
             finally:
                 if self._stopped:
-                    self._cut_power()
+                    self._cut_power()  # the e-stop is repeated, and then says whether this succeeded
 
-    def _cut_power(self) -> None:
+    def _cut_power(self) -> str:
+        """Cut it unless it is cut; why that failed, or nothing."""
+        failed = ""
         for _ in range(CUT_TRIES):
             if self._cut or self._closed:
-                return
+                return ""
             try:
                 self._power.off()
                 self._cut = True
             except Exception as error:
-                print(f"e-stop: power off failed: {_line(error)}; trying again", file=sys.stderr, flush=True)
+                self._power.broken()
+                failed = _line(error)
+        return "" if self._cut else failed
 
     def _move(self, goals: Mapping[str, Floats]) -> Iterator[Values]:
         groups = [group for group in self._arm.joints if group.action in goals]

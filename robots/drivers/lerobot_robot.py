@@ -8,6 +8,10 @@
 
 Channels: `position` and `target` (n,), the robot's number-valued features in their order and in its own unit. Its own
 cameras are the station's. It must be calibrated already; whatever asks at the terminal fails.
+
+LeRobot's `connect` switches the torque on, and a servo then runs to whatever goal it holds. Where the robot has one serial
+bus (`robot.bus` of its Feetech and Dynamixel robots: SO-100, SO-101, Koch, …) the goal of every joint is made its present
+position before that. Any other robot (two arms in one, CAN, plug-ins) comes up as LeRobot or its plug-in does it: stand clear.
 """
 
 from __future__ import annotations
@@ -58,14 +62,7 @@ def make(config: Mapping[str, Any], cell: CellConfig) -> LeRobotArm:
     rate_hz = cell.rate_hz or 30.0
     keys = tuple(key for key, kind in robot.action_features.items() if kind is float)
     joints = _joints(options, keys, robot.observation_features)
-    try:
-        with no_questions(f"the robot {robot.name}"):
-            robot.connect(calibrate=False)
-    except StationError:
-        raise
-    except Exception as error:
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise StationError(f"the robot {robot.name} cannot be connected: {why}. Try: lerobot-find-port") from error
+    connect(robot, options.args)
     cameras = tuple(
         CameraSpec(key=key, height_px=int(shape[0]), width_px=int(shape[1]), description="the robot's own")
         for key, shape in robot.observation_features.items()
@@ -81,6 +78,54 @@ def make(config: Mapping[str, Any], cell: CellConfig) -> LeRobotArm:
         arm,
         Power(off=lambda: _off(robot, options.estop, keys), on=lambda: _on(robot), close=lambda: _close(robot)),
     )
+
+
+def connect(robot: Any, args: tuple[str, ...]) -> None:
+    """Connect a calibrated robot; where it has a serial bus, the goal of each joint is where it stands.
+
+    Raises:
+        StationError: it does not answer, is not calibrated, or asks at the terminal. It is disconnected then.
+    """
+    try:
+        with no_questions(f"the robot {robot.name}"):
+            _stay(robot, args)
+            robot.connect(calibrate=False)
+            _check_calibrated(robot, args)
+    except BaseException as error:
+        with contextlib.suppress(Exception):  # the first error is the one to tell
+            _close(robot)
+        if isinstance(error, StationError) or not isinstance(error, Exception):
+            raise
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise StationError(f"the robot {robot.name} cannot be connected: {why}. Try: lerobot-find-port") from error
+
+
+def _stay(robot: Any, args: tuple[str, ...]) -> None:
+    """Before the torque comes on: each joint's goal becomes its present position. Nothing if there is no serial bus."""
+    from lerobot.motors.motors_bus import SerialMotorsBus
+
+    bus = getattr(robot, "bus", None)
+    if not isinstance(bus, SerialMotorsBus):
+        return
+    tables = [bus.model_ctrl_table[model] for model in bus.models]
+    if not all("Goal_Position" in table and "Present_Position" in table for table in tables):
+        return
+    bus.connect()
+    try:
+        _check_calibrated(robot, args)
+        for name in bus.motors:
+            if f"{name}.pos" in robot.action_features:  # a wheel has no position to hold
+                here = bus.read("Present_Position", name, normalize=False, num_retry=5)
+                bus.write("Goal_Position", name, here, normalize=False, num_retry=5)
+    finally:
+        bus.disconnect(disable_torque=False)
+
+
+def _check_calibrated(robot: Any, args: tuple[str, ...]) -> None:
+    if not robot.is_calibrated:
+        raise StationError(
+            f"the robot {robot.name} is not calibrated; calibrate it: lerobot-calibrate {' '.join(args)}"
+        )
 
 
 def build(args: tuple[str, ...]) -> Any:

@@ -6,6 +6,7 @@ cameras:
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +29,8 @@ class OpenCvOptions(Record):
     """The `config` section of a camera `opencv`."""
 
     index_or_path: int | str
-    """Index, device (prefer /dev/v4l/by-id/…: it survives a replugging), video file, or URL."""
+    """Index, device (prefer /dev/v4l/by-id/…: it survives a replugging), video file (its path starts at the folder of
+    station.yaml), or URL."""
     width_px: int | None = Field(default=None, gt=0)
     """None: what the device gives."""
     height_px: int | None = Field(default=None, gt=0)
@@ -37,6 +39,8 @@ class OpenCvOptions(Record):
     """Pixel format to ask for, e.g. MJPG."""
     max_age_s: float = Field(default=0.5, gt=0)
     """An older picture is refused."""
+    max_resets: int = Field(default=2, ge=0)
+    """How often a silent device is opened anew, while the server runs; then a person must look."""
     loop: bool = False
     """A video file begins anew at its end."""
     intrinsics: Intrinsics | None = None
@@ -44,14 +48,18 @@ class OpenCvOptions(Record):
     description: str = ""
 
 
-def open_camera(key: str, config: Mapping[str, Any]) -> OpenCvCamera:
-    """The camera of `station.yaml`.
+def open_camera(key: str, config: Mapping[str, Any], folder: Path = Path()) -> OpenCvCamera:
+    """The camera of `station.yaml`, which lies in `folder`.
 
     Raises:
         UsageError: settings that it does not take.
         StationError: no such camera, or it gives other pictures than asked for.
     """
-    return OpenCvCamera(key, read_options(OpenCvOptions, config, f"camera {key!r}"))
+    options = read_options(OpenCvOptions, config, f"camera {key!r}")
+    path = folder / str(options.index_or_path)
+    if isinstance(options.index_or_path, str) and os.path.isfile(path):
+        options = options.model_copy(update={"index_or_path": str(path)})
+    return OpenCvCamera(key, options)
 
 
 class OpenCvCamera:
@@ -60,13 +68,16 @@ class OpenCvCamera:
     def __init__(self, key: str, options: OpenCvOptions) -> None:
         self._options = options
         self._name = f"camera {key!r} ({options.index_or_path})"
-        self._is_file = isinstance(options.index_or_path, str) and Path(options.index_or_path).is_file()
+        self._is_file = isinstance(options.index_or_path, str) and os.path.isfile(options.index_or_path)
         self._count = 0
         self._capture = self._open()
         self._period_s = 1.0 / (options.rate_hz or self._capture.get(5) or 30.0)  # 5: CAP_PROP_FPS
         self._due_s = 0.0
         fix = "Is it plugged in, and does nobody else use it? " + FIND
-        self._reader = FrameReader(self._name, self._grab, max_age_s=options.max_age_s, fix=fix)
+        self._reader = FrameReader(
+            self._name, self._grab, reset=None if self._is_file else self._open_anew, max_age_s=options.max_age_s,
+            resets=options.max_resets, fix=fix,
+        )  # fmt: skip
         try:
             first = self._reader.start()
             height, width = first.rgb.shape[:2]
@@ -124,6 +135,10 @@ class OpenCvCamera:
                 if value:
                     capture.set(name, float(value))
         return capture
+
+    def _open_anew(self) -> None:
+        self._capture.release()
+        self._capture = self._open()
 
     def _grab(self) -> Picture | None:
         import cv2

@@ -3,7 +3,8 @@
     cameras:
       top: {driver: realsense, config: {serial: "123456789", width_px: 640, height_px: 480, rate_hz: 30}}
 
-A recording (.db3 of this version, .bag of older ones) stands in for a camera: `recording: FILE, loop: true`.
+A recording (.db3 of this version, .bag of older ones) stands in for a camera: `recording: FILE, loop: true`. Its path
+starts at the folder of station.yaml.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class RealSenseOptions(Record):
     description: str = ""
 
 
-def open_camera(key: str, config: Mapping[str, Any]) -> RealSenseCamera:
-    """The camera of `station.yaml`.
+def open_camera(key: str, config: Mapping[str, Any], folder: Path = Path()) -> RealSenseCamera:
+    """The camera of `station.yaml`, which lies in `folder`.
 
     Raises:
         UsageError: settings that it does not take.
@@ -60,7 +61,8 @@ def open_camera(key: str, config: Mapping[str, Any]) -> RealSenseCamera:
             "aarch64 see docs/so101.md; on Debian it needs: apt install libusb-1.0-0"
         ) from error
     streams = Streams(options.width_px, options.height_px, options.rate_hz, options.depth)
-    return RealSenseCamera(key, options, PipelineSource(streams, options.serial, options.recording, options.loop))
+    recording = options.recording and folder / options.recording
+    return RealSenseCamera(key, options, PipelineSource(streams, options.serial, recording, options.loop))
 
 
 class RealSenseCamera:

@@ -18,7 +18,11 @@ from nightlab.errors import StationError
 WAIT_ms: Final = 500
 BACK_s: Final = 15.0
 """How long a camera may take to come back on the bus after a hardware reset."""
-LIST: Final = "See what there is: rs-enumerate-devices -s"
+LIST: Final = "See what there is: lerobot-find-cameras realsense"
+RECORD: Final = (
+    'python -c "import time, pyrealsense2 as rs; c, p = rs.config(), rs.pipeline(); '
+    "c.enable_record_to_file('FILE.db3'); p.start(c); time.sleep(10); p.stop()\""
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class PipelineSource:
         config = rs.config()
         if self._recording is not None:
             if not self._recording.is_file():
-                raise StationError(f"no recording {self._recording}; record one: rs-record -f FILE.db3 -t 10")
+                raise StationError(f"no recording {self._recording}; record one: {RECORD}")
             config.enable_device_from_file(str(self._recording), self._loop)
         else:
             self.serial = self._find(rs)

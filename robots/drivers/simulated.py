@@ -16,7 +16,7 @@ from nightlab.records.base import Record
 from robots.cell_config import why
 from robots.driver import Primitive, unsupported
 from robots.drivers.push_t import push_t_primitive
-from robots.drivers.yam_bimanual import yam_primitive
+from robots.drivers.yam_bimanual import ARM, yam_primitive
 
 WorldFactory = Callable[[str, int], World]
 """(profile, station_seed) → a fresh world."""
@@ -25,6 +25,8 @@ PRIMITIVES: Mapping[str, Callable[[World, Primitive], Iterator[Values]]] = {
     "push_t": push_t_primitive,
     "yam_bimanual": yam_primitive,
 }
+GRIPPERS: Mapping[str, tuple[str, ...]] = {"push_t": (), "yam_bimanual": tuple(ARM)}
+"""Arms with a gripper, by kind of station."""
 JOINT_KEYS = ("agent", "joint", "q_", "left_q", "right_q")
 """How the keys of joint positions and speeds begin."""
 
@@ -79,6 +81,11 @@ class SimulatedDriver:
 
     def spec(self) -> StationSpec:
         return self._spec
+
+    @property
+    def grippers(self) -> tuple[str, ...] | None:
+        """Arms that have a gripper; None: not known of this kind of station."""
+        return GRIPPERS.get(self._spec.kind)
 
     def step(self, action: Values) -> None:
         self.world.step(action)

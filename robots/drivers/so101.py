@@ -4,7 +4,8 @@
     config: {port: /dev/ttyACM0, calibration: so101.json}
 
 Never asks at the terminal: the calibration file of `lerobot-calibrate` must exist, and the servos must hold the same
-numbers. Limits are always on, three times: the station's bounds (the calibrated range less a margin), LeRobot's
+numbers. Before torque comes on, the goal in every servo is where it stands, and read back; an e-stop reads back that the
+torque is off. Limits are always on, three times: the station's bounds (the calibrated range less a margin), LeRobot's
 `max_relative_target`, and the servos' own position limits.
 
 Channels: `joint_pos`, `joint_target` (5,) rad, 0 = middle of the calibrated range; `gripper_open`, `gripper_target`
@@ -14,6 +15,7 @@ measured, so a `grasp` with `force_N` closes with that.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -35,6 +37,12 @@ STEPS_per_turn: Final = 4095
 """As LeRobot counts: its degrees are steps · 360 / 4095."""
 DEGREE: Final = math.pi / 180
 INSTALL: Final = "Install what it needs: pip install 'lerobot[feetech]'"
+CALIBRATION: Final = ("id", "drive_mode", "homing_offset", "range_min", "range_max")
+"""What LeRobot's loader needs of each joint: whole numbers, no more, no less."""
+BEYOND_steps: Final = 60
+"""A servo may keep its goal at the end of its range while it stands so far beyond: it then comes back those 5 degrees."""
+TRIES: Final = 3
+"""How often a packet is sent that no servo acknowledges, until reading back shows that it arrived."""
 
 
 class So101Options(Record):
@@ -63,6 +71,7 @@ class So101Options(Record):
     opening_m: float = Field(default=0.1, gt=0)
     """Width of the open jaws."""
     torque_off_on_close: bool = True
+    """When the server stops: the servos let go, and the arm sinks. False: they stay where they are, under power."""
 
 
 def make(config: Mapping[str, Any], cell: CellConfig) -> LeRobotArm:
@@ -84,7 +93,10 @@ def make(config: Mapping[str, Any], cell: CellConfig) -> LeRobotArm:
         arms={"": "joint_target"}, opening_m=options.opening_m, home=cell.home,
         fix=f"Look at its power supply and the cable of {options.port}, then start the station again",
     )  # fmt: skip
-    power = Power(off=lambda: _off(robot, options), on=lambda: _on(robot), close=lambda: _close(robot))
+    power = Power(
+        off=lambda: _off(robot, options), on=lambda: _on(robot), close=lambda: _close(robot, options),
+        broken=lambda: _free(robot.bus),
+    )  # fmt: skip
     return LeRobotArm(cell.station, robot, arm, power)
 
 
@@ -102,7 +114,12 @@ def read_calibration(path: Path, port: str) -> dict[str, tuple[int, int]]:
         raise StationError(f"no calibration {path}. {again}")
     try:
         raw = json.loads(path.read_text())
-        ranges = {name: (int(raw[name]["range_min"]), int(raw[name]["range_max"])) for name in (*BODY, GRIPPER)}
+        if set(raw) != {*BODY, GRIPPER}:
+            raise ValueError(f"it has the joints {', '.join(raw) or 'none'}, needed are {', '.join((*BODY, GRIPPER))}")
+        for name, row in raw.items():
+            if set(row) != set(CALIBRATION) or not all(type(value) is int for value in row.values()):
+                raise ValueError(f"{name} needs exactly the whole numbers {', '.join(CALIBRATION)}")
+        ranges = {name: (row["range_min"], row["range_max"]) for name, row in raw.items()}
     except (ValueError, KeyError, TypeError) as error:
         raise StationError(
             f"{path} is no calibration of an SO-101 ({type(error).__name__}: {error}). {again}"
@@ -198,9 +215,9 @@ def _open(robot: Any, options: So101Options, calibration: Path) -> None:
             )
         bus.disable_torque()
         bus.write_calibration(robot.calibration)
-    bus.disable_torque(num_retry=2)
-    _stay(bus)
     for tries_left in (2, 1, 0):
+        bus.disable_torque(num_retry=2)
+        _stay(bus)
         try:
             robot.configure()  # switches the torque on; the goal is where the arm is
             break
@@ -224,33 +241,88 @@ def _numbers(calibration: Any) -> tuple[int, int, int]:
     return calibration.homing_offset, calibration.range_min, calibration.range_max
 
 
+def _free(bus: Any) -> None:
+    """Forget a transaction that was broken off: Feetech's SDK calls the port busy for ever, and old answers may lie in it."""
+    bus.port_handler.is_using = False
+    if bus.is_connected:
+        with contextlib.suppress(Exception):  # unplugged: the next transaction says so
+            bus.port_handler.ser.reset_input_buffer()
+
+
 def _stay(bus: Any) -> None:
-    """Make the present position the goal: a servo runs to an old one as soon as it gets power."""
+    """Make the present position the goal: a servo runs to an old one as soon as it gets power.
+
+    Raises:
+        StationError: they do not hold the goal that they were sent.
+        ConnectionError: they do not answer.
+    """
     here = bus.sync_read("Present_Position", normalize=False, num_retry=5)
-    bus.sync_write("Goal_Position", here, normalize=False)
+    ends = {name: (joint.range_min, joint.range_max) for name, joint in bus.calibration.items()}
+    wrong = ""
+    for _ in range(TRIES):
+        bus.sync_write("Goal_Position", here, normalize=False)
+        goal = bus.sync_read("Goal_Position", normalize=False, num_retry=2)
+        taken = {name: (at, min(max(at, ends[name][0]), ends[name][1])) for name, at in here.items()}
+        wrong = ", ".join(
+            f"{name} {goal[name]} instead of {at}"
+            for name, at in here.items()
+            if goal[name] not in taken[name] or abs(goal[name] - at) > BEYOND_steps
+        )
+        if not wrong:
+            return
+    raise StationError(
+        f"servos took no goal where they stand, in {TRIES} tries ({wrong}). Look at the cables between the servos; is a "
+        "joint beyond its calibrated range?"
+    )
+
+
+def _let_go(bus: Any, tries: int = 1) -> None:
+    """Torque off by one packet to all servos, and read back.
+
+    Raises:
+        ConnectionError: a servo does not answer, or still has torque.
+    """
+    for left in reversed(range(tries)):
+        try:
+            bus.sync_write("Torque_Enable", 0)
+            torque = bus.sync_read("Torque_Enable", num_retry=1)
+            still = ", ".join(f"{name} ({bus.motors[name].id})" for name, on in torque.items() if on)
+            if still:
+                raise ConnectionError(f"servos that still have torque: {still}")
+            return
+        except ConnectionError:
+            if not left:
+                raise
 
 
 def _off(robot: Any, options: So101Options) -> None:
-    bus = robot.bus
-    bus.port_handler.is_using = False  # a transaction that an exception broke off leaves it set
+    """One try; the e-stop tries again."""
+    _free(robot.bus)
     if options.estop == "power_off":
-        bus.sync_write("Torque_Enable", 0, num_retry=2)
+        _let_go(robot.bus)
     else:
-        _stay(bus)
+        _stay(robot.bus)
 
 
 def _on(robot: Any) -> None:
-    robot.bus.port_handler.is_using = False
+    _free(robot.bus)
     _stay(robot.bus)
     robot.bus.enable_torque(num_retry=3)
 
 
-def _close(robot: Any) -> None:
-    if robot.bus.is_connected:
-        robot.disconnect()
+def _close(robot: Any, options: So101Options) -> None:
+    """LeRobot lets go servo by servo and stops at the first that complains; so all of them are told first."""
+    if not robot.bus.is_connected:
+        return
+    with contextlib.ExitStack() as last:
+        last.callback(_shut, robot)
+        last.callback(robot.disconnect)
+        _free(robot.bus)
+        if options.torque_off_on_close:
+            _let_go(robot.bus, TRIES)
 
 
 def _shut(robot: Any) -> None:
-    """Close the port of a robot that did not come up; its servos are left as they are."""
+    """Close the port; the servos are left as they are."""
     if robot.bus.is_connected:
         robot.bus.port_handler.closePort()

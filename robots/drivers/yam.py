@@ -10,16 +10,18 @@ clamp (`max_step_percent` of a joint's range per command) and its cap on the gri
 The plugin's wait for ENTER at shutdown (`shutdown_zero_gravity_wait_for_enter`, on by default: it would hang a server
 for ever) is off. An e-stop either floats (`float`: no stiffness, gravity compensated, so the arm does not fall but can
 be pushed) or holds where it is (`hold`). `joint_states` adds `left_joint_vel` rad/s and `left_joint_torque` Nm, (6,) each.
+When the server stops, the plugin disables the motors: **the arms fall** unless they rest on something.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nightlab.errors import StationError, UsageError
 from nightlab.records import CellConfig, Record
@@ -29,6 +31,7 @@ from robots.drivers.options import read_options
 
 BODY: Final = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "wrist_yaw")
 GRIPPER: Final = "gripper"
+CRANK: Final = "crank_4310"
 INSTALL: Final = "Install it: pip install 'nightlab[yam]'"
 
 
@@ -37,10 +40,21 @@ class YamArmOptions(Record):
 
     port: str
     """CAN interface, e.g. can0."""
-    gripper_type: Literal["crank_4310", "linear_3507", "linear_4310"] = "crank_4310"
+    gripper_type: Literal["crank_4310", "linear_3507", "linear_4310"] = CRANK
+    gripper_limits_rad: tuple[float, float] | None = None
+    """Angles of the gripper's motor when it is open and when it is closed. A linear gripper needs them: the plugin knows
+    those of the crank alone, and measures none."""
     low_rad: dict[str, float] = Field(default_factory=dict)
     """Narrower limits of a joint, by name."""
     high_rad: dict[str, float] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _with_limits(self) -> Self:
+        if self.gripper_type != CRANK and self.gripper_limits_rad is None:
+            raise ValueError(
+                f"{self.gripper_type} on {self.port} needs gripper_limits_rad: [open, closed], the angles of its motor"
+            )
+        return self
 
 
 class YamOptions(Record):
@@ -80,7 +94,8 @@ def make(config: Mapping[str, Any], cell: CellConfig) -> LeRobotArm:
             robots[prefix] = robot = connect(arm, options, f"{cell.station}-{side}")
             joints += joints_of(prefix, robot.config.joint_limits, arm, options, rate_hz)
     except BaseException:
-        _close(robots)
+        with contextlib.suppress(StationError):  # the first error is the one to tell
+            _close(robots)
         raise
     arms = {prefix.rstrip("_"): prefix for prefix in robots}
     return LeRobotArm(
@@ -158,6 +173,7 @@ def connect(arm: YamArmOptions, options: YamOptions, name: str) -> Any:
     """
     try:
         from lerobot_robot_yam import YAMFollower, YAMFollowerRobotConfig
+        from yam_common.utils import GripperType  # type: ignore[import-untyped]
     except ImportError as error:
         raise StationError(f"driver 'yam' needs the LeRobot plugin for YAM arms ({error}). {INSTALL}") from error
     there = interfaces()
@@ -166,13 +182,15 @@ def connect(arm: YamArmOptions, options: YamOptions, name: str) -> Any:
             f"no CAN interface {arm.port}; there is: {', '.join(there) or 'none'}. Plug the adapter in, then: "
             f"sudo ip link set {arm.port} up type can bitrate 1000000"
         )
-    robot = YAMFollower(
-        YAMFollowerRobotConfig(
-            id=name, port=arm.port, gripper_type=arm.gripper_type, shutdown_zero_gravity_wait_for_enter=False,
-            zero_gravity_mode=False, limit_gripper_force=options.gripper_force_N,
-            lerobot_max_step=2 * options.max_step_percent, lerobot_gripper_max_step=10.0,
-        )
+    config = YAMFollowerRobotConfig(
+        id=name, port=arm.port, gripper_type=arm.gripper_type, shutdown_zero_gravity_wait_for_enter=False,
+        zero_gravity_mode=False, limit_gripper_force=options.gripper_force_N,
+        lerobot_max_step=2 * options.max_step_percent, lerobot_gripper_max_step=10.0,
     )  # fmt: skip
+    config.kp_gains[GRIPPER], config.kd_gains[GRIPPER] = GripperType.from_string(arm.gripper_type).get_motor_kp_kd()
+    if arm.gripper_limits_rad is not None:
+        config.gripper_limits = arm.gripper_limits_rad
+    robot = YAMFollower(config)
     try:
         with no_questions(f"the YAM arm on {arm.port}"):
             robot.connect(calibrate=False)
@@ -206,21 +224,32 @@ def _more(robots: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
+def _each(robots: Mapping[str, Any], act: Callable[[Any], None]) -> None:
+    """Every arm gets its turn, whatever another one raises. Raises StationError afterwards: which arm, and why."""
+    failed: list[str] = []
+    for prefix, robot in robots.items():
+        try:
+            act(robot)
+        except Exception as error:
+            why = " ".join(str(error).split()) or type(error).__name__
+            failed.append(f"the {prefix.rstrip('_')} arm: {why}" if prefix else f"the arm: {why}")
+    if failed:
+        raise StationError("; ".join(failed))
+
+
 def _off(robots: Mapping[str, Any], how: str) -> None:
-    for robot in robots.values():
-        if how == "float":
-            robot.zero_torque_mode()
-        else:
-            robot.command_joint_pos(robot.get_joint_pos().copy())
+    _each(robots, _hold if how == "hold" else lambda robot: robot.zero_torque_mode())
+
+
+def _hold(robot: Any) -> None:
+    robot.command_joint_pos(robot.get_joint_pos().copy())
 
 
 def _on(robots: Mapping[str, Any]) -> None:
     for robot in robots.values():
         robot.set_position_control_mode()  # floating has set its gains to nothing
-        robot.command_joint_pos(robot.get_joint_pos().copy())
+        _hold(robot)
 
 
 def _close(robots: Mapping[str, Any]) -> None:
-    for robot in robots.values():
-        if robot.is_connected:
-            robot.disconnect()
+    _each({prefix: robot for prefix, robot in robots.items() if robot.is_connected}, lambda robot: robot.disconnect())

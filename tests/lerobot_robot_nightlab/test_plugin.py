@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +17,10 @@ import pytest
 
 from lerobot_robot_nightlab import Nightlab, NightlabConfig
 from lerobot_robot_nightlab.features import features, to_lerobot, to_station
-from nightlab.errors import LeaseError, SafetyError, StationError
+from nightlab.errors import EstopError, LeaseError, SafetyError, StationError
 from nightlab.records import Channel
 from robots.cell import Cell
+from robots.client_session import ClientSession
 from robots.drivers.simulated import SimulatedDriver
 from robots.profiles import load_profile
 from robots.server import StationServer
@@ -80,8 +83,6 @@ def teleoperate(station: Nightlab) -> None:
 
 
 def test_an_estop_ends_it_with_one_line(address: str, tmp_path: Path) -> None:
-    import asyncio
-
     from robots.client import StationClient
 
     async def press() -> None:
@@ -94,6 +95,27 @@ def test_an_estop_ends_it_with_one_line(address: str, tmp_path: Path) -> None:
     asyncio.run(press())
     with pytest.raises(StationError, match="a hand in the cell"):
         teleoperate(station)
+    assert not station.is_connected
+    station.disconnect()
+
+
+@pytest.mark.parametrize("error", [EstopError("e-stop: a hand in the cell"), ValueError("bad packet")])
+def test_an_error_in_the_middle_of_a_step_is_told_at_once(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def step(*_: object) -> None:
+        await asyncio.sleep(0.1)
+        raise error
+
+    monkeypatch.setattr(ClientSession, "step", step)
+    station = robot(address, tmp_path, images=False)
+    station.connect()
+    begin_s = time.monotonic()
+    with pytest.raises(StationError, match=str(error)):
+        station.send_action({"target_xy.0": 200.0, "target_xy.1": 300.0})
+    assert time.monotonic() - begin_s < 5, "at once"
+    with pytest.raises(StationError, match=str(error)):
+        station.send_action({"target_xy.0": 200.0, "target_xy.1": 300.0})
     assert not station.is_connected
     station.disconnect()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -88,5 +89,5 @@ class FakeCamera:
     def close(self) -> None: ...
 
 
-def open_camera(key: str, config: Mapping[str, Any]) -> FakeCamera:
+def open_camera(key: str, config: Mapping[str, Any], folder: Path) -> FakeCamera:
     return FakeCamera()

@@ -13,10 +13,13 @@ from nightlab.contracts import Station
 from nightlab.errors import StationError, UsageError
 from nightlab.records import CellConfig
 from nightlab.testing import feetech
+from nightlab.testing.feetech import EmulatedFeetechBus
 from nightlab.testing.station import StationContract
 from robots.drivers.lerobot_arm import LeRobotArm
 from robots.drivers.lerobot_robot import make
+from robots.drivers.so101 import BODY, GRIPPER
 from robots.served import served
+from tests.robots.test_so101 import calibration, emulated
 
 PLUGIN = """
 from dataclasses import dataclass
@@ -28,6 +31,7 @@ from lerobot.robots import Robot, RobotConfig
 class ScriptedArmConfig(RobotConfig):
     asks: bool = False
     broken: bool = False
+    calibrated: bool = True
 
 class ScriptedArm(Robot):
     config_class, name = ScriptedArmConfig, "scripted_arm"
@@ -37,7 +41,7 @@ class ScriptedArm(Robot):
     observation_features = {"a.pos": float, "b.pos": float, "front": (24, 32, 3)}
     action_features = {"a.pos": float, "b.pos": float}
     is_connected = property(lambda self: self.on)
-    is_calibrated = True
+    is_calibrated = property(lambda self: self.config.calibrated)
     def connect(self, calibrate=True):
         assert not calibrate, "a server cannot calibrate"
         if self.config.asks:
@@ -118,27 +122,45 @@ def test_what_is_absent_or_wrong_is_one_line_with_the_fix(plugin: tuple[str, ...
         r"the robot scripted_arm asks at the terminal \('Press ENTER'\)", StationError, (*plugin, "--robot.asks=true")
     )
     refused(r"scripted_arm cannot be connected: no answer", StationError, (*plugin, "--robot.broken=true"))
+    refused(r"scripted_arm is not calibrated; calibrate it: lerobot-calibrate .*--robot.type=scripted_arm",
+            StationError, (*plugin, "--robot.calibrated=false"))  # fmt: skip
 
 
-def test_lerobots_own_so101_by_its_type(tmp_path: Path) -> None:
-    from tests.robots.test_so101 import BODY, GRIPPER, calibration, emulated
-
+def own_so101(bus: EmulatedFeetechBus, folder: Path) -> LeRobotArm:
     keys = [f"{name}.pos" for name in (*BODY, GRIPPER)]
+    return make(
+        {
+            "args": [
+                "--robot.type=so101_follower", f"--robot.port={bus.port}", "--robot.id=so101",
+                f"--robot.calibration_dir={folder}", "--robot.max_relative_target=20",
+            ],
+            "limits": {key: [-80, 80] if key != "gripper.pos" else [0, 100] for key in keys},
+            "max_step": dict.fromkeys(keys, 3.0),
+        },
+        CellConfig(station="robot-1", driver="lerobot"),
+    )  # fmt: skip
+
+
+def test_lerobots_own_so101_by_its_type_starts_where_it_stands(tmp_path: Path) -> None:
     with emulated() as bus:
         calibration(tmp_path)
-        for servo in bus.servos.values():  # LeRobot's connect() lets them run to an old goal
-            servo.put(feetech.GOAL, round(servo.position))
-        driver = make(
-            {
-                "args": [
-                    "--robot.type=so101_follower", f"--robot.port={bus.port}", "--robot.id=so101",
-                    f"--robot.calibration_dir={tmp_path}", "--robot.max_relative_target=20",
-                ],
-                "limits": {key: [-80, 80] if key != "gripper.pos" else [0, 100] for key in keys},
-                "max_step": dict.fromkeys(keys, 3.0),
-            },
-            CellConfig(station="robot-1", driver="lerobot"),
-        )  # fmt: skip
+        for servo in bus.servos.values():
+            servo.put(feetech.GOAL, 1500)  # old: LeRobot's connect() alone lets them run there
+        before = [servo.shaft for servo in bus.servos.values()]
+        driver = own_so101(bus, tmp_path)
         seen = driver.observe()["position"]
         assert seen[:5] == pytest.approx([0.0] * 5, abs=0.2), "degrees, as LeRobot gives them"
+        assert all(servo.torque for servo in bus.servos.values())
+        assert [servo.shaft for servo in bus.servos.values()] == pytest.approx(before, abs=3)
         driver.close()
+
+
+def test_an_so101_with_another_calibration_gets_no_torque(tmp_path: Path) -> None:
+    with emulated() as bus:
+        calibration(tmp_path)
+        bus.servos[2].put(feetech.MAX_LIMIT, 3000)
+        with pytest.raises(
+            StationError, match=r"so_follower is not calibrated; calibrate it: lerobot-calibrate --robot"
+        ):
+            own_so101(bus, tmp_path)
+        assert not any(servo.torque for servo in bus.servos.values())

@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 
 from nightlab.errors import StationError, UsageError
+from nightlab.records import CellConfig
+from nightlab.records.cell import CameraConfig
 from nightlab.testing.camera import CameraContract
+from robots.drivers import open_cameras
 from robots.drivers.opencv import OpenCvCamera, open_camera
+from tests.robots.waiting import until
 
 
 def film(folder: Path, pictures: int = 40) -> Path:
@@ -63,6 +67,57 @@ def test_colours_are_rgb_and_settings_reach_the_spec(tmp_path: Path) -> None:
         assert spec.intrinsics.fx_px == 60.0
     finally:
         camera.close()
+
+
+class Device:
+    """Stands for `cv2.VideoCapture` of a device: gives `pictures`, then none until it is opened again."""
+
+    opened, pictures = 0, 5
+
+    def __init__(self, _: object) -> None:
+        Device.opened += 1
+        self.left = self.pictures if Device.opened == 1 else 10**9
+        self.released = False
+
+    def isOpened(self) -> bool:
+        return True
+
+    def set(self, *_: float) -> bool:
+        return True
+
+    def get(self, _: int) -> float:
+        return 30.0
+
+    def release(self) -> None:
+        self.released = True
+
+    def read(self) -> tuple[bool, object]:
+        self.left -= 1
+        return self.left > 0 and not self.released, np.zeros((48, 64, 3), np.uint8)
+
+
+def test_a_silent_device_is_opened_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", Device)
+    monkeypatch.setattr(Device, "opened", 0)
+    camera = open_camera("top", {"index_or_path": 0, "max_age_s": 0.2, "max_resets": 1})
+    first = camera._capture
+    assert until(lambda: camera._capture is not first)
+    assert first.released
+    assert until(lambda: camera.age_s < 0.2), "its pictures go on"
+    monkeypatch.setattr(camera._capture, "left", 0)
+    assert until(lambda: camera.age_s > 1.2)
+    with pytest.raises(StationError, match=r"after 1 resets.*No reset is left; start the station again"):
+        camera.render()
+    assert Device.opened == 2, "no more often than allowed"
+    camera.close()
+
+
+def test_a_path_starts_at_the_folder_of_the_file(tmp_path: Path) -> None:
+    name = film(tmp_path).name
+    cameras = {"top": CameraConfig(driver="opencv", config={"index_or_path": name})}
+    opened = open_cameras(CellConfig(station="r", driver="echo", cameras=cameras, folder=tmp_path))
+    assert opened["top"].spec().width_px == 64
+    opened["top"].close()
 
 
 def test_what_is_absent_or_wrong_is_one_line_with_the_fix(tmp_path: Path) -> None:

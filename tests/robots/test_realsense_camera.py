@@ -149,11 +149,22 @@ class TestStationWithRealSense(StationContract):
         self._run(check)
 
 
+def test_a_path_starts_at_the_folder_of_the_file(recording: Path) -> None:
+    top = {"driver": "realsense", "config": {"recording": recording.name, "loop": True, "max_age_s": 10}}
+    cell = CellConfig.model_validate({"station": "r", "driver": "echo", "cameras": {"top": top}})
+    driver = make_driver(cell.model_copy(update={"folder": recording.parent}))
+    assert driver.spec().cameras[0].serial == realsense_fake.SERIAL
+    driver.close()  # type: ignore[attr-defined]
+
+
 def test_an_absent_camera_is_one_line_with_the_fix(tmp_path: Path) -> None:
     for config, says in (
-        ({}, "no RealSense is connected.*rs-enumerate-devices"),
+        ({}, "no RealSense is connected.*lerobot-find-cameras realsense"),
         ({"serial": "42"}, "no RealSense 42 is connected; connected: none"),
-        ({"recording": str(tmp_path / "none.db3")}, "no recording .*none.db3; record one: rs-record"),
+        (
+            {"recording": str(tmp_path / "none.db3")},
+            "no recording .*none.db3; record one: python -c .*enable_record_to_file",
+        ),
     ):
         with pytest.raises(StationError, match=says) as caught:
             open_camera("top", config)

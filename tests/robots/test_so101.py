@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -118,6 +119,25 @@ def test_it_starts_where_it_stands(tmp_path: Path) -> None:
         driver.close()
 
 
+def test_an_arm_that_rests_outside_its_limits_stays_there_and_home_brings_it_inside(tmp_path: Path) -> None:
+    with emulated() as bus:
+        bus.servos[2].shaft -= 80 * 4095 / 360
+        driver = made(bus, tmp_path, low_deg={"shoulder_lift": -60.0}, max_speed_rad_per_s=6.0)
+        before, still = bus.servos[2].shaft, driver.hold_action()
+        assert math.degrees(still["joint_target"][1]) == pytest.approx(-80, abs=0.2), "its target is where it is"
+        for _ in range(5):
+            driver.step(driver.hold_action())
+            time.sleep(0.02)
+        assert abs(bus.servos[2].shaft - before) < 3, "holding does not move it"
+        with pytest.raises(SafetyError, match=r"shoulder_lift.pos = .* is outside .*held"):
+            driver.step({**still, "joint_target": still["joint_target"] - np.array([0, 0.05, 0, 0, 0])})
+        drive(driver, Primitive("home"))
+        assert math.degrees(driver.observe()["joint_pos"][1]) == pytest.approx(-60, abs=4), "inside its limits"
+        with pytest.raises(SafetyError, match="held"):
+            driver.step(still)
+        driver.close()
+
+
 def test_commands_reach_the_servos_and_limits_hold(tmp_path: Path) -> None:
     with emulated() as bus:
         driver = made(bus, tmp_path)
@@ -186,6 +206,147 @@ def test_an_estop_takes_the_power_off_and_nothing_is_sent_until_it_is_cleared(tm
         driver.close()
 
 
+def test_a_lost_packet_of_the_estop_is_sent_again(tmp_path: Path) -> None:
+    with emulated() as bus:
+        driver = made(bus, tmp_path)
+        bus.lost[4, feetech.TORQUE] = 2
+        driver.stop("a hand in the cell")
+        assert not any(servo.torque for servo in bus.servos.values()), (
+            "every servo has let go, also the one that missed it"
+        )
+        begin = time.monotonic()
+        driver.stop("a hand in the cell")
+        assert not bus.written(feetech.TORQUE, begin), "once it is off, a repeated e-stop does nothing"
+        driver.close()
+
+
+def test_a_servo_that_keeps_its_torque_is_said_until_it_lets_go(tmp_path: Path) -> None:
+    with emulated() as bus:
+        driver = made(bus, tmp_path)
+        bus.lost[4, feetech.TORQUE] = 5
+        with pytest.raises(
+            StationError, match=r"^power not cut: servos that still have torque: wrist_flex \(4\); cut it by hand$"
+        ):
+            driver.stop("test")
+        with pytest.raises(StationError, match="e-stop: test; nothing is sent"):
+            driver.step(driver.hold_action())
+        driver.stop("test")
+        assert not any(servo.torque for servo in bus.servos.values())
+        driver.close()
+
+
+def test_a_repeated_estop_says_that_the_bus_is_busy(tmp_path: Path) -> None:
+    with emulated() as bus:
+        driver = made(bus, tmp_path)
+        busy, free = threading.Event(), threading.Event()
+        read = driver._robot.get_observation
+
+        def slow() -> dict[str, Any]:
+            busy.set()
+            free.wait(10)
+            return dict(read())
+
+        driver._robot.get_observation = slow  # type: ignore[method-assign]
+        driver._seen_s = -math.inf
+        reader = threading.Thread(target=driver.observe)
+        reader.start()
+        busy.wait(10)
+        driver.stop("test")  # whoever has the bus will cut the power
+        with pytest.raises(StationError, match=r"power not cut: the bus is busy.*cut it by hand"):
+            driver.stop("test")
+        assert all(servo.torque for servo in bus.servos.values())
+        free.set()
+        reader.join(10)
+        assert not any(servo.torque for servo in bus.servos.values()), "cut by whoever had the bus"
+        driver.stop("test")
+        driver.close()
+
+
+@pytest.mark.parametrize("lost", [2, 3])
+def test_torque_comes_on_only_when_every_goal_is_where_the_servo_stands(tmp_path: Path, lost: int) -> None:
+    with emulated() as bus:
+        driver = made(bus, tmp_path)
+        driver.stop("test")
+        bus.servos[3].shaft += 300  # it sank
+        before = bus.servos[3].shaft
+        bus.lost[3, feetech.GOAL] = lost
+        if lost == 2:
+            driver.clear()
+            time.sleep(0.1)
+            driver.observe()
+            assert abs(bus.servos[3].shaft - before) < 3, "written again, it does not run to its old goal"
+        else:
+            with pytest.raises(
+                StationError, match=r"in 3 tries \(elbow_flex \d+ instead of \d+\)\. Look at the cables"
+            ):
+                driver.clear()
+            assert not any(servo.torque for servo in bus.servos.values()), "no torque"
+            with pytest.raises(StationError, match="e-stop: test"):
+                driver.step(driver.hold_action())
+        driver.close()
+
+
+def test_an_old_goal_that_cannot_be_replaced_keeps_the_arm_from_opening(tmp_path: Path) -> None:
+    with emulated() as bus:
+        bus.servos[2].put(feetech.GOAL, 900)
+        bus.lost[2, feetech.GOAL] = 3
+        with pytest.raises(StationError, match=r"^servos took no goal .* in 3 tries \(shoulder_lift 900 instead of"):
+            made(bus, tmp_path)
+        assert not any(servo.torque for servo in bus.servos.values()), "no torque"
+        bus.lost[2, feetech.GOAL] = 2
+        driver = made(bus, tmp_path)
+        driver.close()
+
+
+def test_a_clear_that_fails_half_way_is_an_estop_again(tmp_path: Path) -> None:
+    with emulated() as bus:
+        driver = made(bus, tmp_path)
+        driver.stop("test")
+        bus.status[4] = 32
+        with pytest.raises(StationError, match=r"cannot switch on the so101 robot.*verload"):
+            driver.clear()
+        assert not any(servo.torque for servo in bus.servos.values()), "those that were on already are off again"
+        with pytest.raises(StationError, match="e-stop: test"):
+            driver.step(driver.hold_action())
+        bus.status.clear()
+        driver.clear()
+        assert all(servo.torque for servo in bus.servos.values())
+        driver.close()
+
+
+def test_closing_lets_every_servo_go_and_frees_the_port(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with emulated() as bus:
+        driver = made(bus, tmp_path)
+        bus.status[1] = 32
+        bus.lost[5, feetech.TORQUE] = 1
+        driver.close()
+        assert "closing: " in capsys.readouterr().err, "LeRobot's own disconnect stops at the servo that complains"
+        assert not any(servo.torque for servo in bus.servos.values()), "all of them were told before"
+        assert not driver._robot.bus.is_connected, "the port is free"  # type: ignore[attr-defined]
+        bus.status.clear()
+        driver = made(bus, tmp_path, torque_off_on_close=False)
+        driver.close()
+        assert all(servo.torque for servo in bus.servos.values()), "unless they shall stay"
+
+
+def test_after_a_broken_transaction_the_next_one_says_the_truth(tmp_path: Path) -> None:
+    with emulated() as bus:
+        driver = made(bus, tmp_path)
+        port = driver._robot.bus.port_handler  # type: ignore[attr-defined]
+        read = port.readPort
+
+        def unplugged(length: int) -> bytes:
+            port.readPort = read
+            raise OSError("device disconnected")
+
+        port.readPort = unplugged
+        time.sleep(0.02)
+        with pytest.raises(StationError, match="cannot read the so101 robot: device disconnected"):
+            driver.observe()
+        assert np.isfinite(driver.observe()["joint_pos"]).all(), "not `Port is in use`"
+        driver.close()
+
+
 def test_a_corrupt_answer_is_asked_for_again_and_a_dead_bus_is_a_fault(tmp_path: Path) -> None:
     with emulated() as bus:
         driver = made(bus, tmp_path)
@@ -214,7 +375,13 @@ def test_what_is_absent_or_wrong_is_one_line_with_the_fix(tmp_path: Path) -> Non
             bus, r"no calibration .*none.json. Make it: lerobot-calibrate --robot.type=so101", calibration="none.json"
         )
         (tmp_path / "bad.json").write_text("{}")
-        refused(bus, r"bad.json is no calibration of an SO-101", calibration="bad.json")
+        refused(bus, r"bad.json is no calibration of an SO-101.*it has the joints none", calibration="bad.json")
+        rows = json.loads(calibration(tmp_path, "bad").read_text())
+        del rows["wrist_flex"]["drive_mode"]
+        (tmp_path / "bad.json").write_text(json.dumps(rows))
+        refused(
+            bus, r"bad.json is no .*wrist_flex needs exactly the whole numbers id, drive_mode", calibration="bad.json"
+        )
         refused(bus, r"prt: Extra inputs.*Its settings are: port", UsageError, prt="x")
         refused(bus, r"unknown joint 'knee'", UsageError, low_deg={"knee": 1.0})
         bus.missing = {3}

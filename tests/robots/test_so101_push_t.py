@@ -30,6 +30,7 @@ from robots.drivers.so101_push_t import Reach, So101PushT, TableOptions
 from robots.served import served
 from robots.worlds.push_t_camera import render_table
 from tests.robots import push_t_fake
+from tests.robots.test_so101 import RANGES, calibration, emulated
 
 EXAMPLE = Path(__file__).parents[2] / "examples/so101/station.yaml"
 
@@ -157,8 +158,6 @@ def test_the_sheet_to_print(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 @contextmanager
 def whole_cell(folder: Path) -> Iterator[tuple[So101PushT, push_t_fake.FakeTable]]:
     """The example's station.yaml, with an emulated bus for its port and an emulated table before its camera."""
-    from tests.robots.test_so101 import RANGES, calibration, emulated
-
     with emulated() as bus:
         calibration(folder)
         middles = [(low + high) / 2 for _, low, high in RANGES]
@@ -228,6 +227,24 @@ def test_it_rests_until_it_is_told_to_go_and_comes_from_above(tmp_path: Path, fa
         still = fake.joints()
         driver.step(driver.hold_action())
         np.testing.assert_allclose(fake.joints(), still, atol=0.003, err_msg="cleared, it stays")
+
+
+def test_it_rests_outside_the_limits_of_its_joints_too(tmp_path: Path, fake_camera: None) -> None:
+    with whole_cell(tmp_path) as (driver, fake):
+        driver.stop("test")
+        offset, low, _ = RANGES[1]
+        fake.bus.servos[2].shaft = low + offset + 10.0  # beyond the margin of 3 degrees
+        driver.clear()
+        before = fake.joints()
+        for _ in range(5):
+            driver.step(driver.hold_action())
+            time.sleep(0.02)
+        np.testing.assert_allclose(fake.joints(), before, atol=0.003, err_msg="holding moves nothing")
+        for _ in range(60):
+            driver.step({"target_xy": np.array([200.0, 300.0])})
+            time.sleep(0.05)
+        xy, _ = driver._reach.place(fake.joints())
+        assert float(np.hypot(*(xy - (200, 300)))) < 6, "and it comes back"
 
 
 @pytest.mark.slow

@@ -148,6 +148,54 @@ def test_an_estop_floats_or_holds(how: str) -> None:
     driver.close()
 
 
+@pytest.mark.usefixtures("plugin")
+def test_an_arm_that_takes_no_orders_keeps_no_other_from_stopping(capsys: pytest.CaptureFixture[str]) -> None:
+    driver = made()
+    left, right = yam_fake.YAMFollower.made
+    driver.step(driver.hold_action())
+    left.deaf = True
+    with pytest.raises(
+        StationError, match=r"^power not cut: the left arm: control loop is not running; cut it by hand$"
+    ):
+        driver.stop("test")
+    assert not right.chain.stiff.any(), "the other one floats"
+    left.deaf = False
+    driver.stop("test")
+    assert not left.chain.stiff.any()
+    left.deaf = True
+    driver.close()
+    assert "closing: the left arm: control loop is not running" in capsys.readouterr().err
+    assert not right.is_connected, "and is closed"
+
+
+@pytest.mark.usefixtures("plugin")
+def test_an_arm_that_rests_outside_its_limits_stays_there_and_home_brings_it_inside() -> None:
+    driver = made(left={"port": "can0", "low_rad": {"shoulder_lift": 1.5}}, max_speed_rad_per_s=2.0)
+    assert driver.hold_action()["left_joint_target"][1] == pytest.approx(1.0), "its target is where it is"
+    driver.step(driver.hold_action())
+    assert yam_fake.YAMFollower.made[0].chain.pos[1] == pytest.approx(1.0, abs=1e-6), "holding does not move it"
+    for action in driver.primitive(Primitive("home")):
+        driver.step(action)
+        time.sleep(0.02)
+    assert driver.observe()["left_joint_pos"][1] == pytest.approx(1.5, abs=0.15), "inside its limits"
+    driver.close()
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_linear_gripper_brings_its_own_limits_and_gains() -> None:
+    linear = {"port": "can0", "gripper_type": "linear_3507"}
+    with pytest.raises(
+        UsageError, match=r"left: linear_3507 on can0 needs gripper_limits_rad: \[open, closed\]"
+    ) as caught:
+        made(left=linear)
+    assert "\n" not in str(caught.value)
+    driver = made(left={**linear, "gripper_limits_rad": [0.0, 6.4]})
+    left, right = (arm.config for arm in yam_fake.YAMFollower.made[-2:])
+    assert (left.gripper_limits, left.kp_gains["gripper"], left.kd_gains["gripper"]) == ((0.0, 6.4), 10.0, 0.3)
+    assert (right.gripper_limits, right.kp_gains["gripper"], right.kd_gains["gripper"]) == ((0.0, -2.7), 20.0, 0.5)
+    driver.close()
+
+
 def test_what_is_absent_or_wrong_is_one_line_with_the_fix(can: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(says: str, kind: type[Exception], config: dict[str, Any]) -> None:
         with pytest.raises(kind, match=says) as caught:

@@ -61,6 +61,9 @@ class YAMFollowerRobotConfig:
     port: str = "can0"
     gripper_type: str = "crank_4310"
     joint_limits: dict[str, tuple[float, float]] = field(default_factory=lambda: dict(LIMITS_rad))
+    gripper_limits: tuple[float, float] = (0.0, -2.7)
+    kp_gains: dict[str, float] = field(default_factory=lambda: dict.fromkeys(NAMES, 20.0))
+    kd_gains: dict[str, float] = field(default_factory=lambda: dict.fromkeys(NAMES, 0.5))
     zero_gravity_mode: bool = True
     shutdown_zero_gravity_wait_for_enter: bool = True
     limit_gripper_force: float = 50.0
@@ -69,7 +72,7 @@ class YAMFollowerRobotConfig:
 
 
 class YAMFollower:
-    """The plugin's methods, their units and their order; `dead` has no answer."""
+    """The plugin's methods, their units and their order; `dead` has no answer, and `deaf` no longer takes orders."""
 
     made: ClassVar[list[YAMFollower]] = []
     dead: ClassVar[set[str]] = set()
@@ -78,6 +81,7 @@ class YAMFollower:
         self.config, self.is_connected, self.chain = config, False, FakeChain(list(range(7)))
         self._target, self._kp = np.zeros(7), np.ones(7)
         self._powered = False
+        self.deaf = False
         YAMFollower.made.append(self)
 
     def connect(self, calibrate: bool = True) -> None:
@@ -122,6 +126,8 @@ class YAMFollower:
         return {"joint_pos": self.get_joint_pos()[:6], "joint_vel": np.zeros(7), "joint_eff": 0.1 * np.arange(1, 8)}
 
     def zero_torque_mode(self) -> None:
+        if self.deaf:
+            raise RuntimeError("control loop is not running")
         self._powered, self._kp = False, np.zeros(7)
         self._run()
 
