@@ -2,77 +2,44 @@
 
     python -m benchmarks.chaos --out chaos.jsonl                          # every cell: kill n = 3, others n = 1
     python -m benchmarks.chaos --cells "kill/policy/rollout" --n 1 --out one.jsonl
-    python -m benchmarks.chaos --out chaos.jsonl --docs docs/chaos.md     # the table; cells that are there are not run again
+    python -m benchmarks.chaos --out chaos.jsonl --docs docs/chaos.md     # the table; what is ok there is not run again
 
 A cell is fault/process/stage. Faults hit one campaign after the other's recovery was seen: the process is there again
 (or its work is done by another one) and its station finishes further episodes. Every campaign must end by itself, and in
-the end each episode that was ever durable stands once in the ledger and once in a shard.
+the end each episode that was ever durable stands once in the ledger and once in a shard. The exit status is 0 once every
+cell is done and no hit on record failed.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import chaos_faults as faults
+from benchmarks.chaos_cells import EVERYWHERE, SOMEWHERE, Cell, left, parse_cells, recorded
 from benchmarks.chaos_lab import ROBOT, ChaosLab, Death, Findings, Motion, Open, audit
 from benchmarks.chaos_table import write
 from data.lab import Lab, default_config
-from nightlab.errors import UsageError
 from nightlab.processes import alive
 from nightlab.records import LabConfig
 
-STAGES = ("literature", "propose", "train", "deploy", "rollout", "verify", "summarize")
-EVERYWHERE = (
-    "Prefect server",
-    "fleet",
-    "campaign flow",
-    "station flow",
-    "station server",
-    "verifier",
-    "recorder",
-    "keeper",
-)
-"""Processes that live as long as the campaign: they exist in every stage."""
-SOMEWHERE = {
-    "policy": ("deploy", "rollout"), "trainer": ("train",), "researcher": ("propose",), "trial": ("rollout",),
-}  # fmt: skip
-VALID = [(process, stage) for process in EVERYWHERE for stage in STAGES]
-VALID += [(process, stage) for process, stages in SOMEWHERE.items() for stage in stages]
-STOPS = [
-    ("Prefect server", "rollout"), ("fleet", "rollout"), ("campaign flow", "train"), ("station flow", "rollout"),
-    ("station server", "rollout"), ("policy", "rollout"), ("trainer", "train"), ("researcher", "propose"),
-    ("trial", "rollout"), ("verifier", "verify"), ("recorder", "summarize"), ("keeper", "rollout"),
-]  # fmt: skip
-CUTS = [
-    ("Prefect server", "propose"), ("fleet", "train"), ("station flow", "rollout"), ("station server", "rollout"),
-    ("trial", "rollout"), ("policy", "rollout"), ("verifier", "verify"), ("recorder", "summarize"), ("keeper", "rollout"),
-]  # fmt: skip
-FILLS = [
-    ("Prefect server", "rollout"), ("keeper", "rollout"), ("recorder", "summarize"), ("trainer", "train"),
-    ("researcher", "propose"), ("keeper", "summarize"),
-]  # fmt: skip
 DISKS = {
     "Prefect server": "prefect", "keeper": "spool", "recorder": "rollouts", "trainer": "checkpoints",
     "researcher": "worktrees",
 }  # fmt: skip
 """Process class → the folder that it writes to, which is filled."""
-SAMPLE = [
-    "kill/policy/rollout", "kill/trial/rollout", "kill/station flow/train", "kill/keeper/rollout", "kill/verifier/verify",
-    "kill/trainer/train", "kill/researcher/propose", "kill/recorder/summarize", "kill/station server/rollout",
-    "kill/campaign flow/deploy",
-]  # fmt: skip
-"""Ten quick cells, for `make test`."""
 HOLDERS = ("trial", "station flow", "fleet")
 """Their death is the death of whoever holds the station's lease: the trial, or those that it dies with."""
 FULL_S = 10.0
@@ -81,16 +48,30 @@ MOVES_S = 3.0
 """Longest wait until the holder of a lease moves its robot, wall seconds."""
 MISSES = 12
 """Tries to hit a stage that is often over too soon."""
+MISSED_S = 1.0
+"""Pause after a fault that hit nothing, wall seconds."""
+SILENT = ("Prefect server", "fleet", "campaign flow")
+"""They leave nothing in ledger or shards by which one could tell when they serve again: the campaign's end tells."""
 
-Cell = tuple[str, str, str]
+
+class Missed(Exception):
+    """The fault hit nothing; the message says why."""
 
 
-def all_cells(n: int) -> Counter[Cell]:
-    """Every cell and how often it is hit."""
-    wanted: Counter[Cell] = Counter({("kill", process, stage): n for process, stage in VALID})
-    for fault, cells in (("stop", STOPS), ("disconnect", CUTS), ("fill", FILLS)):
-        wanted.update({(fault, process, stage): 1 for process, stage in cells})
-    return wanted
+def sign(process: str, stage: str, station: str) -> tuple[str, str] | None:
+    """What shows that a process works again whose connections were cut or whose disk was full; None: nothing does.
+
+    Returns:
+        A key of `ChaosLab.latest`: what must be newer than the fault. An episode that began after it needs station
+        server, trial, policy, verifier and keeper.
+    """
+    if process in SILENT:
+        return None
+    own = {
+        "station flow": ("stage", station), "recorder": ("shard", ""), "trainer": ("finished", stage),
+        "researcher": ("finished", stage),
+    }  # fmt: skip
+    return own.get(process, ("episode", station))
 
 
 class Chaos:
@@ -144,7 +125,8 @@ class Chaos:
                 hits.append(hit)
                 state = "ok" if hit["ok"] else f"NOT OK: {hit['why']}"
                 left = sum(self.wanted.values())
-                self.say(f"{'/'.join(chance[0])}: {state}, back after {hit['back_s']:.1f} s; {left} left")
+                back = "" if hit["back_s"] is None else f", back after {hit['back_s']:.1f} s"
+                self.say(f"{'/'.join(chance[0])}: {state}{back}; {left} left")
         return hits
 
     def _chance(self) -> tuple[Cell, Open, int] | None:
@@ -182,14 +164,14 @@ class Chaos:
                 motion.close()
                 return None
             death = Death(holder)
-        fault_s, spare = time.time(), None
+        fault_s = time.time()
         try:
-            if fault == "fill":
-                spare = faults.fill(self.lab.path / DISKS[process])
-            else:
-                {"kill": faults.kill, "stop": faults.stop, "disconnect": faults.disconnect}[fault](pid)
-        except ProcessLookupError:
-            self._missed(cell)
+            spare = self._inject(fault, process, pid)
+        except Missed as missed:
+            if motion is not None:
+                motion.close()
+            self._missed(cell, str(missed))
+            time.sleep(MISSED_S)
             return None
         done_s = time.time()
         if spare is not None:
@@ -205,49 +187,82 @@ class Chaos:
             if process != "trial" and stopped_s is not None and death.wall_s is not None:  # the kernel kills it next
                 motion_s = max(0.0, fault_s + stopped_s - death.wall_s)
         if self.lab.ended.get(at.mark, float("inf")) <= fault_s:
-            self._missed(cell)
+            self._missed(cell, "the stage was over before the fault came")
             return None
         bound_s = 3 * period_s + 0.05
         if fault == "kill" and motion_s is not None and motion_s > bound_s:
             why = why or f"motion went on for {motion_s:.3f} s, allowed {bound_s:.3f} s"
         self.wanted -= Counter({cell: 1})
         return {
-            "fault": fault, "process": process, "stage": stage, "ok": not why, "why": why, "back_s": round(back_s, 2),
+            "fault": fault, "process": process, "stage": stage, "ok": not why, "why": why,
+            "back_s": None if back_s is None else round(back_s, 2),
             "motion_s": None if motion_s is None else round(motion_s, 4), "motion_bound_s": round(bound_s, 4),
             "stopped_s": None if stopped_s is None else round(stopped_s, 4),
             "speed": self.lab.speed, "wall_s": fault_s,
         }  # fmt: skip
 
-    def _missed(self, cell: Cell) -> None:
+    def _inject(self, fault: str, process: str, pid: int) -> Path | None:
+        """Make the fault happen; for a full disk, the file that fills it.
+
+        Raises:
+            Missed: nothing happened.
+        """
+        if fault == "fill":
+            folder = self.lab.path / DISKS[process]
+            spare = faults.fill(folder)
+            if not faults.full(folder):
+                spare.unlink()
+                raise Missed(f"{folder} could not be filled")
+            return spare
+        try:
+            if fault == "disconnect":
+                if not faults.disconnect(pid):
+                    raise Missed("it had no connection to cut")
+            else:
+                {"kill": faults.kill, "stop": faults.stop}[fault](pid)
+        except ProcessLookupError:
+            raise Missed("the process was gone before the fault came") from None
+        return None
+
+    def _missed(self, cell: Cell, why: str) -> None:
         self.misses[cell] += 1
         if self.misses[cell] >= MISSES:
-            self.say(f"{'/'.join(cell)}: the stage was over {MISSES} times before the fault came; given up")
+            self.say(f"{'/'.join(cell)}: {MISSES} faults hit nothing, the last because {why}; given up")
             del self.wanted[cell]
 
-    def _recovered(self, cell: Cell, at: Open, pid: int, since_s: float) -> tuple[str, float]:
-        """Wait until the campaign goes on. Returns what is wrong (empty: nothing) and how long it took."""
-        fault, process, _ = cell
+    def _recovered(self, cell: Cell, at: Open, pid: int, since_s: float) -> tuple[str, float | None]:
+        """Wait until the campaign goes on.
+
+        Returns:
+            What is wrong (empty: nothing), and how long it took until the process, or who took its place, did its work
+            again; None where nothing but the campaign's end shows that.
+        """
+        fault, process, stage = cell
         station = at.station or ROBOT
-        self.lab.look()
-        shards = self.lab.news["shard", ""]
-        begin_s, step = time.monotonic(), "its replacement"
+        latest = self.lab.latest
+        begin_s, step, back_s = time.monotonic(), "its replacement", None
         replaced = fault in ("disconnect", "fill")
+        shows = (
+            sign(process, stage, station) if replaced else ("shard", "") if process == "recorder" else ("row", station)
+        )
         while time.monotonic() - begin_s < self.patience_s:
             if not self.lab.running:
-                return ("", time.monotonic() - begin_s) if self.lab.wait(1.0) == 0 else ("the campaign died", 0.0)
+                return ("" if self.lab.wait(1.0) == 0 else "the campaign died"), back_s
             self.lab.look()
             if not replaced:
                 again = pid if alive(pid) else None if process in SOMEWHERE else self.lab.find(process, at)
                 replaced = again != pid and (again is not None or process in SOMEWHERE)
                 since_s = time.time()
-            elif any(where == station and wall_s > since_s for _, where, wall_s in self.lab.episodes[-50:]):
-                step = "a shard"
-                if process != "recorder" or self.lab.news["shard", ""] > shards:
-                    return "", time.monotonic() - begin_s
             else:
-                step = f"an episode of {station}"
+                shown = shows is None or latest.get(shows, 0.0) > since_s
+                if shows is not None and shown and back_s is None:
+                    back_s = time.monotonic() - begin_s
+                goes_on = latest.get(("row", station), 0.0) > since_s
+                if shown and goes_on:
+                    return "", back_s
+                step = " ".join(("the next", *shows)) if shows is not None and not shown else f"an episode of {station}"
             time.sleep(0.02)
-        return f"no recovery within {self.patience_s:.0f} s: waited for {step}", time.monotonic() - begin_s
+        return f"no recovery within {self.patience_s:.0f} s: waited for {step.strip()}", back_s
 
     def _quiet(self, timeout_s: float) -> None:
         """Wait until the campaign runs."""
@@ -304,41 +319,8 @@ def _only(wanted: Counter[Cell], *, fill: bool) -> Counter[Cell]:
     return Counter({cell: count for cell, count in wanted.items() if (cell[0] == "fill") == fill})
 
 
-def left(wanted: Counter[Cell], out: Path) -> Counter[Cell]:
-    """Without the hits that `out` holds already."""
-    lines = [json.loads(line) for line in out.read_text().splitlines()] if out.is_file() else []
-    return wanted - Counter((line["fault"], line["process"], line["stage"]) for line in lines)
-
-
-def parse_cells(names: Iterable[str], n: int) -> Counter[Cell]:
-    """`kill/keeper/rollout,…`, `sample`, `all`, or the name of a fault."""
-    every = all_cells(n)
-    found: Counter[Cell] = Counter()
-    for name in names:
-        if name == "all":
-            found |= every
-        elif name == "sample":
-            found |= Counter({_cell(one): 1 for one in SAMPLE})
-        elif any(cell[0] == name for cell in every):
-            found |= Counter({cell: count for cell, count in every.items() if cell[0] == name})
-        else:
-            found[_cell(name)] = n
-    return found
-
-
-def _cell(name: str) -> Cell:
-    parts = tuple(name.split("/"))
-    known = [
-        *((fault, *cell) for fault in ("kill", "stop", "disconnect") for cell in VALID),
-        *(("fill", *f) for f in FILLS),
-    ]
-    if len(parts) != 3 or parts not in known:
-        raise UsageError.unknown("cell", name, sorted({"/".join(cell) for cell in known})[:20], "--cells all")
-    return parts
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line of the module; returns the exit status: 1 if a cell was not ok."""
+    """Command line of the module; returns the exit status: 1 if a hit failed or a cell is not done."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=__doc__)
     parser.add_argument(
         "--out", type=Path, required=True, help="JSON lines, one per hit; what is there is not done again"
@@ -347,7 +329,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--cells", default="all", help="all, sample, kill, stop, disconnect, fill, or fault/process/stage,…"
     )
     parser.add_argument("--n", type=int, default=3, help="hits per cell of SIGKILL")
-    parser.add_argument("--lab", type=Path, help="must not exist; default: in the temporary folder")
+    parser.add_argument("--lab", type=Path, help="must not exist, is kept; default: in the temporary folder")
+    parser.add_argument("--keep", action="store_true", help="keep the labs; else only those stay whose hits failed")
     parser.add_argument("--speed", default="20")
     parser.add_argument("--stations", type=int, default=2)
     parser.add_argument("--budget", type=float, default=240.0, help="wall seconds per campaign")
@@ -366,26 +349,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
             environment = {**os.environ, "NIGHTLAB_CHAOS_INSIDE": "1"}
             os.execvpe("unshare", ["unshare", "--mount", *again], environment)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # its lab goes down with it, as it does on Ctrl-C
-    begin_s, path = (
-        time.monotonic(),
-        asked.lab or Path(tempfile.gettempdir()) / f"nightlab-chaos-{os.getpid()}" / "chaos",
-    )
+    begin_s = time.monotonic()
+    path = asked.lab or Path(tempfile.gettempdir()) / f"nightlab-chaos-{os.getpid()}" / "chaos"
     hits: list[dict[str, Any]] = []
     for name, some in (("lab", _only(wanted, fill=False)), ("full", _only(wanted, fill=True))):
         if some:
             path.parent.mkdir(parents=True, exist_ok=True)
-            hits += chaos(
-                path.with_name(f"{path.name}-{name}"), some, asked.out, stations=asked.stations, speed=asked.speed,
+            lab = path.with_name(f"{path.name}-{name}")
+            mine = chaos(
+                lab, some, asked.out, stations=asked.stations, speed=asked.speed,
                 budget_s=asked.budget, limit_s=asked.limit, patience_s=asked.patience,
                 say=lambda line: print(time.strftime("%H:%M:%S"), line, flush=True),
             )  # fmt: skip
+            hits += mine
+            if mine and all(hit["ok"] for hit in mine) and not (asked.keep or asked.lab):
+                _remove(lab)
+            else:
+                print(f"the lab stays at {lab}")
     if asked.docs:
         write(asked.out, asked.docs)
-    bad = [hit for hit in hits if not hit["ok"]]
-    print(
-        f"{len(hits)} hits in {time.monotonic() - begin_s:.0f} s, {len(bad)} not ok, {sum(left(every, asked.out).values())} left"
-    )
-    return 1 if bad else 0
+    bad, missing = [hit for hit in recorded(asked.out) if not hit["ok"]], left(every, asked.out)
+    print(f"{len(hits)} hits in {time.monotonic() - begin_s:.0f} s, {sum(missing.values())} left")
+    if bad:
+        print(f"{len(bad)} hits in {asked.out} failed; take their lines out once they are understood", file=sys.stderr)
+    if missing:
+        names = sorted("/".join(cell) for cell in missing)
+        print(f"{len(names)} cells are not done: {', '.join(names[:5])}. Run the same command again", file=sys.stderr)
+    return 1 if bad or missing else 0
+
+
+def _remove(lab: Path) -> None:
+    """Remove a lab with its small disks and its log, and the folder around it if nothing else is in there."""
+    faults.drop_disks(lab)
+    shutil.rmtree(lab, ignore_errors=True)
+    lab.with_name(f"{lab.name}.run.log").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        lab.parent.rmdir()
 
 
 if __name__ == "__main__":

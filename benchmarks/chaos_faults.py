@@ -87,6 +87,13 @@ def small_disks(lab: Path) -> dict[str, Path]:
     return made
 
 
+def drop_disks(lab: Path) -> None:
+    """Take the small disks away again, with what is on them."""
+    for name in MOUNTS:
+        if (lab / name).is_mount():
+            subprocess.run(["umount", "--lazy", lab / name], check=True)
+
+
 def can_mount() -> bool:
     """Whether this process may mount in its own namespace."""
     probe = "mount -t tmpfs -o size=64k probe /mnt && umount /mnt"

@@ -67,8 +67,9 @@ class ChaosLab:
         """(name, station, wall time of the row) of every episode row, in order."""
         self.moving: dict[str, str] = {}
         """Station → iteration of its latest episode: most likely the holder of its lease."""
-        self.news: Counter[tuple[str, str]] = Counter()
-        """(kind, station) → events so far."""
+        self.latest: dict[tuple[str, str], float] = {}
+        """What happened last, wall time: (`row`, station) an episode's row; (`episode`, station) the start of a scored
+        one; (`stage`, station) a stage event; (`finished`, stage) a stage that was finished; (`shard`, ``)."""
 
     # The campaign ------------------------------------------------------------------------------------------------
 
@@ -121,8 +122,11 @@ class ChaosLab:
             return list(self._open.values())
         for event in self._reader.events(since=self._seq):
             self._seq = event.seq
-            self.news[event.kind, event.station] += 1
             mark = event.event_id.rpartition(":")[0]
+            if event.kind.startswith("stage_"):
+                self._note("stage", event.station, event.wall_s)
+            if event.kind == "stage_finished":
+                self._note("finished", str(event.data["stage"]), event.wall_s)
             if event.kind == "stage_started":
                 stage = str(event.data["stage"])
                 self._open[mark] = Open(mark, stage, event.iteration, event.station, event.wall_s)
@@ -133,13 +137,21 @@ class ChaosLab:
                 for one in [o for o in self._open.values() if o.iteration == event.iteration]:
                     del self._open[one.mark]
             elif event.kind == "episode":
-                name = EpisodeRecord.model_validate(event.data).key.text()
-                self.episodes.append((name, event.station, event.wall_s))
+                record = EpisodeRecord.model_validate(event.data)
+                self.episodes.append((record.key.text(), event.station, event.wall_s))
+                self._note("row", event.station, event.wall_s)
+                if record.verdict.outcome is not Outcome.UNSCORED:
+                    self._note("episode", event.station, record.rollout_begin.wall_s)
                 self.moving[event.station] = event.iteration
+            elif event.kind == "shard":
+                self._note("shard", "", event.wall_s)
             elif event.kind == "work_claimed":  # claimed once more: what its dead process had begun is over
                 for one in [o for o in self._open.values() if o.iteration == event.iteration]:
                     del self._open[one.mark]
         return list(self._open.values())
+
+    def _note(self, what: str, whose: str, wall_s: float) -> None:
+        self.latest[what, whose] = max(wall_s, self.latest.get((what, whose), 0.0))
 
     def durable(self) -> set[str]:
         """Every finished episode: rows of the ledger and whole files of the spool."""

@@ -12,15 +12,22 @@ HEAD = """# Chaos: what happens when a process dies, hangs, loses its connection
 This page is written by `python -m benchmarks.chaos --out FILE --docs docs/chaos.md`. A cell is a fault on a process in a
 stage. ok: the campaign recovered and ended by itself, no episode that was durable was lost, none stands twice in the
 ledger or in a shard or was scored twice, and, where the holder of the lease was killed while its robot moved, motion
-stopped within three control periods and 50 ms (wall clock). All of it, `make chaos`, takes about an hour on 2
-cores and goes on where it was stopped; ten of the cells are in `make test`. Single cells: `python -m benchmarks.chaos --help`.
+stopped within three control periods and 50 ms (wall clock). All of it, `make chaos`, takes about an hour on 2 cores, goes on
+where it was stopped, and exits with 0 once every cell is done and no hit on record failed; ten of the cells are in
+`make test`. Single cells: `python -m benchmarks.chaos --help`.
 
 | fault | how |
 |---|---|
 | kill | SIGKILL |
 | stop | SIGSTOP, and nobody continues it: its heartbeat falls silent, it is killed and started again |
-| disconnect | every TCP and Unix connection of the process is shut down from outside |
-| fill | the disk that it writes to (a tmpfs) is filled to the last byte for 10 s |
+| disconnect | every TCP and Unix connection of the process is shut down from outside; where there is none, nothing is counted |
+| fill | the disk that it writes to (a tmpfs) is filled to the last byte, which is checked, for 10 s |
+
+back after: of a process that was killed or stopped, until another one did its work (recorder: a shard; others: the station's
+next episode). One that was cut off, or whose disk was full, goes on by itself, and so does much else; what counts is work of
+its own that began afterwards: an episode for station server, trial, policy, verifier and keeper, a shard for the recorder, a
+stage event for the station flow, a finished stage for trainer and researcher. Prefect server, fleet and campaign flow leave no
+such sign: the column is empty, and what shows that they recovered is that the campaign ended by itself.
 
 Campaign flow and trial (the process that holds the station's lease) are here beside the classes that are named elsewhere.
 A policy that dies is its own failure: the episode counts as FAILURE, the campaign goes on.
@@ -59,11 +66,12 @@ def page(hits: list[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for (fault, process, stage), some in sorted(groups.items()):
-        backs = sorted(hit["back_s"] for hit in some)
+        backs = sorted(hit["back_s"] for hit in some if hit["back_s"] is not None)
+        back = f"{backs[len(backs) // 2]:.1f}, {backs[-1]:.1f}" if backs else ""
         moving, stopped = (_longest_ms(some, key) for key in ("motion_s", "stopped_s"))
         lines.append(
             f"| {fault} | {process} | {stage} | {len(some)} | {sum(hit['ok'] for hit in some)} | "
-            f"{backs[len(backs) // 2]:.1f}, {backs[-1]:.1f} | {moving} | {stopped} |"
+            f"{back} | {moving} | {stopped} |"
         )
     bad = [hit for hit in hits if not hit["ok"]]
     if bad:

@@ -39,7 +39,7 @@ def database_url(text: str) -> str:
     if not separator or kind not in ("postgresql", "postgres", "postgresql+asyncpg", "sqlite+aiosqlite"):
         raise UsageError(
             f"Prefect's database {text!r}: a PostgreSQL URL is needed, or none for SQLite inside the lab. Try: "
-            "prefect_database_url: postgresql://USER:PASSWORD@HOST/NAME in lab.yaml (docs/postgresql.md)"
+            "prefect_database_url: postgresql://USER@HOST/NAME in lab.yaml, its password elsewhere (docs/postgresql.md)"
         )
     return f"{kind}://{rest}" if "+" in kind else f"postgresql+asyncpg://{rest}"
 
@@ -95,6 +95,8 @@ def service_environment(
         environment[key] = ",".join(filter(None, (environment.get(key, ""), loopback)))
     if database := source.get("NIGHTLAB_PREFECT_DATABASE_URL"):
         environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database_url(database)
+    else:  # without it, Prefect answers 503 to a locked SQLite database and says nothing
+        environment["PREFECT_SERVER_LOG_RETRYABLE_ERRORS"] = "true"
     return environment
 
 

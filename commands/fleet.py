@@ -75,11 +75,14 @@ async def run(
     from commands.flow_runs import drain, see_cancelled, settle
     from commands.hearts import see_silent
     from commands.lab_state import write_whole
+    from commands.prefect_owner import claim_database, on_postgresql
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await wait_for_api(api_timeout_s)
+    if lab is not None and on_postgresql():
+        await claim_database(lab.path)
     config = lab.config if lab is not None else None
     await ensure(robots, station_flows=station_flows, campaign_flows=campaign_flows, config=config)
     await settle(resume=resume)

@@ -32,7 +32,10 @@ async def see_silent(folder: Path, *, every_s: float = 1.0, silence_s: float = S
     watched: dict[Path, Silence] = {}
     while True:
         await asyncio.sleep(every_s)
-        for path in sorted(folder.glob("*-*.*")):
+        paths = sorted(folder.glob("*-*.*"))
+        for gone in watched.keys() - set(paths):  # a trial that serves another robot gives its file another name
+            del watched[gone]
+        for path in paths:
             process = process_of(path)
             if process is None:
                 continue

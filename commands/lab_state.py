@@ -7,11 +7,13 @@ import time
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from data.lab import Lab
-from nightlab.processes import alive
+from nightlab.processes import alive, start_time
 from nightlab.records import Record, StationPlace
+
+START_TOLERANCE_S = 0.05
 
 
 class Phase(StrEnum):
@@ -29,7 +31,9 @@ class ProcessState(Record):
 
     pid: int
     started_s: float
-    """Start time of the process, seconds since the epoch; with `pid` it names the process for good."""
+    """Start time of the process, seconds since the epoch, by the clock as it was then."""
+    start_ticks: int = 0
+    """Start time in clock ticks since boot, which no clock moves; with `pid` it names the process for good."""
     ready: bool = False
     restarts: int = 0
     log: str = ""
@@ -37,7 +41,11 @@ class ProcessState(Record):
 
     @property
     def alive(self) -> bool:
-        return alive(self.pid, self.started_s)
+        """Whether exactly this process runs. A file of an earlier version has no ticks: the start time decides then."""
+        if self.start_ticks:
+            return alive(self.pid, self.start_ticks)
+        started_s = start_time(self.pid)
+        return started_s is not None and abs(started_s - self.started_s) < START_TOLERANCE_S
 
 
 class LabState(Record):
@@ -64,7 +72,7 @@ def read_state(lab: Lab) -> LabState | None:
     """The lab's state, or None if it has never run or the file is not of this version."""
     try:
         return LabState.model_validate_json(lab.state_path.read_text())
-    except (OSError, ValidationError):
+    except (OSError, ValueError):
         return None
 
 

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from commands.lab_state import read_state
-from commands.unpark import parked_stations
-from data.estops import REASON, cleared_event, estop_events, running_campaign
+from commands.unpark import note_parked
+from data.estops import REASON, cleared_event, estop_events
 from data.keeper_client import KeeperClient
 from data.ledger import LedgerReader
 from nightlab.errors import NightlabError
@@ -25,7 +25,10 @@ from nightlab.records import StationPlace
 from robots.client import StationClient
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from data.lab import Lab
+    from nightlab.records import Event
 
 LOOK_S: Final = 1.0
 """Pause between two looks at a station, wall seconds."""
@@ -33,6 +36,8 @@ ANSWER_S: Final = 2.0
 LEDGER_S: Final = 10.0
 """How often the ledger is asked whether a free station is still parked: an e-stop may be over between two looks."""
 log = logging.getLogger("nightlab.fleet")
+KINDS: Final = ("campaign_started", "campaign_ended", "station_parked", "station_unparked")
+"""Events of the ledger that say which campaign runs and who is parked."""
 ESTOPPED, CLEARED = "nightlab.station.estopped", "nightlab.station.cleared"
 
 Tell = Callable[[str, str, dict[str, Any]], None]
@@ -49,7 +54,7 @@ def tell_prefect(event: str, station: str, payload: dict[str, Any]) -> None:
 
 async def watch(lab: Lab, tell: Tell = tell_prefect, look_s: float = LOOK_S) -> None:
     """Look until cancelled. A station that does not answer is no news: its supervisor sees to it."""
-    keeper = KeeperClient(lab.keeper_socket)
+    keeper, standing = KeeperClient(lab.keeper_socket), Standing(lab.ledger_path)
     watches: dict[str, StationWatch] = {}
     try:
         while True:
@@ -59,7 +64,7 @@ async def watch(lab: Lab, tell: Tell = tell_prefect, look_s: float = LOOK_S) -> 
                 if known is None or known.place != place:
                     if known is not None:
                         await known.close()
-                    watches[place.station] = StationWatch(lab, place, keeper, tell)
+                    watches[place.station] = StationWatch(standing, place, keeper, tell)
             for failed in await asyncio.gather(*(one.look() for one in watches.values()), return_exceptions=True):
                 if isinstance(failed, Exception):  # the fleet serves on, whatever it was
                     log.error("a station could not be watched: %s: %s", type(failed).__name__, failed)
@@ -68,14 +73,55 @@ async def watch(lab: Lab, tell: Tell = tell_prefect, look_s: float = LOOK_S) -> 
         for one in watches.values():
             await one.close()
         await keeper.close()
+        standing.close()
+
+
+class Standing:
+    """What the ledger says of the campaign and of parked stations, for all watches: a look reads only what is new."""
+
+    def __init__(self, path: Path) -> None:
+        self.campaign = ""
+        """The campaign that runs; empty: none does."""
+        self.parked: dict[str, tuple[str, str]] = {}
+        """As `commands.unpark.parked_stations` has it: station → campaign and reason."""
+        self._path, self._seq = path, 0
+        self._reader: LedgerReader | None = None
+        self._reading = asyncio.Lock()
+
+    async def refresh(self) -> None:
+        """Read on. SQLite may make a reader wait for seconds, so a thread does it."""
+        async with self._reading:
+            self._seq, news = await asyncio.to_thread(self._news)
+            for event in news:
+                note_parked(self.parked, event)
+                if event.kind == "campaign_started":
+                    self.campaign = event.campaign
+                elif event.kind == "campaign_ended" and event.campaign == self.campaign:
+                    self.campaign = ""
+
+    def close(self) -> None:
+        """Close the ledger."""
+        if self._reader is not None:
+            self._reader.close()
+
+    def _news(self) -> tuple[int, list[Event]]:
+        if self._reader is None:
+            if not self._path.exists():
+                return 0, []
+            self._reader = LedgerReader(self._path)
+        newest = self._reader.last_seq()
+        if newest == self._seq:
+            return newest, []
+        found = [event for kind in KINDS for event in self._reader.events(kind=kind, since=self._seq)]
+        return newest, sorted((event for event in found if event.seq <= newest), key=lambda event: event.seq)
 
 
 class StationWatch:
     """One station, and whether its e-stop held at the last look (None: it was not looked at yet)."""
 
-    def __init__(self, lab: Lab, place: StationPlace, keeper: KeeperClient, tell: Tell) -> None:
+    def __init__(self, standing: Standing, place: StationPlace, keeper: KeeperClient, tell: Tell) -> None:
         self.place = place
-        self._lab, self._keeper, self._tell = lab, keeper, tell
+        self._standing, self._keeper, self._tell = standing, keeper, tell
         self._client: StationClient | None = None
         self._held: bool | None = None
         self._look_again_s = 0.0
@@ -110,15 +156,15 @@ class StationWatch:
                 await client.close()
 
     async def _estopped(self, reason: str, since_s: float) -> None:
-        station = self.place.station
-        events = LedgerReader(self._lab.ledger_path).events() if self._lab.ledger_path.exists() else []
-        campaign = running_campaign(events)
+        await self._standing.refresh()
+        station, campaign = self.place.station, self._standing.campaign
         for event in estop_events(station, campaign, reason, since_s):
             await self._keeper.append(event)
         self._tell(ESTOPPED, station, {"campaign": campaign, "reason": reason})
 
     async def _cleared(self) -> None:
-        station, (campaign, reason) = self.place.station, parked_stations(self._lab).get(self.place.station, ("", ""))
+        await self._standing.refresh()
+        station, (campaign, reason) = self.place.station, self._standing.parked.get(self.place.station, ("", ""))
         if REASON.strip() in reason:
             await self._keeper.append(cleared_event(station, campaign, reason, time.time()))
         if self._held:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import shutil
 import signal
 import sys
 import time
@@ -25,10 +26,12 @@ from commands.services import Plan, Service, plan
 from data.lab import Lab
 from nightlab.errors import LabError, NightlabError
 from nightlab.heartbeat import Silence, beat
-from nightlab.processes import kill_group, spawn_async, start_time
+from nightlab.processes import kill_group, spawn_async, start_ticks, start_time
 from nightlab.records import LabConfig, StationPlace
 
 LOG_LIMIT_BYTES = 4_000_000
+ROTATE_S = 60.0
+"""How often the logs are looked at."""
 BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Wait before the nth restart; from the start again once a process has been up for `STEADY_S`."""
 STEADY_S = 60.0
@@ -59,8 +62,9 @@ class Supervisor:
         self.error = ""
         self._unwritten = False
         self._me = ProcessState(
-            pid=os.getpid(), started_s=start_time(os.getpid()) or 0.0, ready=True, log="run/logs/supervisor.log"
-        )
+            pid=os.getpid(), started_s=start_time(os.getpid()) or 0.0, start_ticks=start_ticks(os.getpid()) or 0,
+            ready=True, log="run/logs/supervisor.log",
+        )  # fmt: skip
         self._children: dict[str, asyncio.subprocess.Process] = {}
         self._stop = asyncio.Event()
         self._ready = {service.name: asyncio.Event() for service in self.plan.services}
@@ -77,6 +81,7 @@ class Supervisor:
         begin_s = time.monotonic()
         first = [service for service in self.plan.services if not service.late]
         keepers = [asyncio.create_task(self._keep(service)) for service in first]
+        rotating = asyncio.create_task(self._rotate())
         up = asyncio.create_task(self._all_ready(first))
         stop = asyncio.create_task(self._stop.wait())
         await asyncio.wait([up, stop], return_when=asyncio.FIRST_COMPLETED)
@@ -91,7 +96,8 @@ class Supervisor:
             self.phase = Phase.STOPPING
         self._publish()
         await self._stop_all()
-        await asyncio.gather(*keepers, return_exceptions=True)
+        rotating.cancel()
+        await asyncio.gather(*keepers, rotating, return_exceptions=True)
         if self.phase is not Phase.FAILED:
             self.phase = Phase.DOWN
         self._publish()
@@ -107,27 +113,37 @@ class Supervisor:
         restarts, deaths = 0, 0
         while not self._stop.is_set():
             begin_s = time.monotonic()
-            process = await self._start(service, restarts)
-            helpers = [
-                asyncio.create_task(self._await_ready(service, process)),
-                asyncio.create_task(self._watch(service, process)),
-            ]
-            code = await process.wait()
-            for helper in helpers:
-                helper.cancel()
-            kill_group(process.pid)
+            code = await self._live(service, restarts)
             if self._stop.is_set():
                 return
             was_ready = self._ready[service.name].is_set()
             deaths = 1 if time.monotonic() - begin_s > STEADY_S else deaths + 1
-            _say(f"{service.name} ended with {code}{'' if was_ready else ' before it was ready'}: {self._log(service)}")
+            how = f"could not be started: {code}" if isinstance(code, OSError) else f"ended with {code}"
+            _say(f"{service.name} {how}{'' if was_ready else ' before it was ready'}: {self._log(service)}")
             if not was_ready and not service.late and (code == 2 or deaths >= START_ATTEMPTS):
-                self._give_up(f"{service.name} did not start (exit {code}): {self._last_words(service)}")
+                why = str(code) if isinstance(code, OSError) else f"exit {code}"
+                self._give_up(f"{service.name} did not start ({why}): {self._last_words(service)}")
                 return
             self._note(service, ready=False)
             restarts += 1
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), BACKOFF_S[min(deaths, len(BACKOFF_S)) - 1])
+
+    async def _live(self, service: Service, restarts: int) -> int | OSError:
+        """One life of a process. Returns its exit status, or why it could not be started (no memory, no log file)."""
+        try:
+            process = await self._start(service, restarts)
+        except OSError as error:
+            return error
+        helpers = [
+            asyncio.create_task(self._await_ready(service, process)),
+            asyncio.create_task(self._watch(service, process)),
+        ]
+        code = await process.wait()
+        for helper in helpers:
+            helper.cancel()
+        kill_group(process.pid)
+        return code
 
     async def _start(self, service: Service, restarts: int) -> asyncio.subprocess.Process:
         if service.ready_file is not None:
@@ -140,8 +156,9 @@ class Supervisor:
             )
         self._children[service.name] = process
         self.processes[service.name] = ProcessState(
-            pid=process.pid, started_s=start_time(process.pid) or time.time(), restarts=restarts, log=self._log(service)
-        )
+            pid=process.pid, started_s=start_time(process.pid) or time.time(),
+            start_ticks=start_ticks(process.pid) or 0, restarts=restarts, log=self._log(service),
+        )  # fmt: skip
         self._publish()
         return process
 
@@ -200,8 +217,10 @@ class Supervisor:
         self._publish()
 
     def _note(self, service: Service, *, ready: bool) -> None:
-        self.processes[service.name] = self.processes[service.name].model_copy(update={"ready": ready})
-        self._publish()
+        known = self.processes.get(service.name)
+        if known is not None:
+            self.processes[service.name] = known.model_copy(update={"ready": ready})
+            self._publish()
 
     def _publish(self) -> None:
         """Write down what is known; what a full disk refuses is written a second later (`_watch`)."""
@@ -222,12 +241,21 @@ class Supervisor:
 
     def _open_log(self, service: Service) -> IO[bytes]:
         path = self.lab.path / self._log(service)
-        if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
-            path.replace(path.with_suffix(".log.1"))
+        rotate(path)
         return path.open("ab")
 
+    async def _rotate(self) -> None:
+        """Keep the logs small, this process's own too, while they are written."""
+        while True:
+            await asyncio.sleep(ROTATE_S)
+            for path in (self.lab.run_dir / "logs").glob("*.log"):
+                await asyncio.to_thread(rotate, path)
+
     def _last_words(self, service: Service) -> str:
-        lines = (self.lab.path / self._log(service)).read_text(errors="replace").strip().splitlines()
+        try:
+            lines = (self.lab.path / self._log(service)).read_text(errors="replace").strip().splitlines()
+        except OSError as error:
+            return f"its log cannot be read: {error.strerror}; see nightlab doctor"
         return lines[-1][-600:] if lines else f"it said nothing; see {self._log(service)}"
 
 
@@ -251,6 +279,14 @@ def lock(lab: Lab) -> IO[str]:
     file.write(str(os.getpid()))
     file.flush()
     return file
+
+
+def rotate(log: Path) -> None:
+    """Move what a log over its limit says to `.log.1`; whoever appends to it writes on at its new beginning."""
+    with contextlib.suppress(OSError):
+        if log.stat().st_size > LOG_LIMIT_BYTES:
+            shutil.copyfile(log, log.with_suffix(".log.1"))
+            os.truncate(log, 0)
 
 
 def _say(line: str) -> None:

@@ -17,6 +17,7 @@ from nightlab.errors import UsageError
 
 if TYPE_CHECKING:
     from data.lab import Lab
+    from nightlab.records import Event
 
 
 def unpark(
@@ -65,10 +66,15 @@ def parked_stations(lab: Lab) -> dict[str, tuple[str, str]]:
     if not lab.ledger_path.exists():
         return found
     for event in LedgerReader(lab.ledger_path).events():
-        if event.kind == "campaign_started":
-            found = {}
-        elif event.kind == "station_parked":
-            found[event.station] = (event.campaign, str(event.data.get("reason", "")))
-        elif event.kind == "station_unparked":
-            found.pop(event.station, None)
+        note_parked(found, event)
     return found
+
+
+def note_parked(parked: dict[str, tuple[str, str]], event: Event) -> None:
+    """Bring what `parked_stations` says up to date with the next event of the ledger."""
+    if event.kind == "campaign_started":
+        parked.clear()
+    elif event.kind == "station_parked":
+        parked[event.station] = (event.campaign, str(event.data.get("reason", "")))
+    elif event.kind == "station_unparked":
+        parked.pop(event.station, None)

@@ -67,7 +67,6 @@ def start_lab(lab: Path, *, say: Callable[[str], object] = print, timeout_s: flo
     from commands.down import stop_lab
     from commands.lab_state import Phase, read_state
     from data.lab import Lab
-    from nightlab.processes import alive
 
     opened = Lab.open(lab)
     state = read_state(opened)
@@ -92,7 +91,7 @@ def start_lab(lab: Path, *, say: Callable[[str], object] = print, timeout_s: flo
         if process is not None and process.poll() is not None:
             words = (opened.run_dir / "logs" / "supervisor.log").read_text(errors="replace").strip().splitlines()
             raise LabError(words[-1] if words else f"the supervisor of {lab} ended ({process.returncode})")
-        if process is None and state is not None and not alive(state.supervisor.pid, state.supervisor.started_s):
+        if process is None and state is not None and not state.supervisor.alive:
             raise ServiceError(f"the supervisor of {lab} died while it started. Try again: nightlab up --lab {lab}")
         time.sleep(0.05)
     missing = [name for name, child in (state.processes if state else {}).items() if not child.ready]

@@ -105,9 +105,11 @@ def attention(state: CampaignState, events: Sequence[Event], mru_reason: str) ->
             lines.append(f"{words} ({len(found)}×): {found[-1].data.get('reason', '')}".rstrip(": "))
     for station, why in state.parked.items():
         lines.append(f"{station} is parked and waits for a person: {why}. Then: nightlab unpark {station}")
-    faults = sum(event.kind == "station_fault" for event in events)
-    if faults:
-        lines.append(f"{faults} station faults; the episodes they hit were run again.")
+    faults = [event for event in events if event.kind == "station_fault"]
+    hit = sum(bool(event.iteration) for event in faults)
+    if hit:
+        lines.append(f"{hit} station faults; the episodes they hit were run again.")
+    lines += [f"{event.station} stood idle: {event.data.get('reason', '')}." for event in faults if not event.iteration]
     if state.unscored:
         lines.append(f"{state.unscored} episodes are unscored and in no rate; their seeds were run again.")
     bad = [idea.idea for idea in state.ideas.values() if idea.status.value in ("crashed", "rejected", "invalid")]

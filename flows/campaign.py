@@ -16,6 +16,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import PrefectException
 
 from data.campaign_state import CampaignState
+from nightlab.errors import NightlabError
 from nightlab.records import CampaignSpec
 from tasks.context import LabContext
 from tasks.heart import heart, hearts_dir
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 
     from prefect.client.schemas.objects import FlowRun
 
-RESTARTS = 5
-"""How often in a row a station flow that crashed without having brought anything is started again."""
+TELL_AFTER = 5
+"""So many crashes in a row of a station flow, none of which brought anything, are written into the ledger."""
+RESTART_S, LONGEST_RESTART_S = 1.0, 60.0
+"""Pause before a crashed station flow is started again, doubled with each barren crash, and its bound; wall seconds."""
 LIVE = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING)
 """States of a station flow that is, or will be, at work."""
 LOST_S = 2.0
@@ -50,11 +53,13 @@ async def campaign(spec: CampaignSpec) -> dict[str, Any]:
     watcher = asyncio.create_task(_watch(lab, name, progress))
     try:
         async with heart(hearts_dir(lab.lab), "campaign"):
-            await asyncio.gather(*(_serve(lab, name, f"robot-{number}") for number in range(1, spec.stations + 1)))
+            robots = [f"robot-{number}" for number in range(1, spec.stations + 1)]
+            ends = await asyncio.gather(*(_serve(lab, name, robot) for robot in robots))
     finally:
         watcher.cancel()
-    state = lab.state(name)
-    await lab.note("campaign_ended", f"{name}:ended", campaign=name, reason=state.stop_reason())
+    how = ", ".join(f"{robot} {end}" for robot, end in zip(robots, ends, strict=True))
+    reason = lab.state(name).stop_reason(time.time()) or f"no station serves it any more: {how}"
+    await lab.note("campaign_ended", f"{name}:ended", campaign=name, reason=reason)
     state = lab.state(name)
     await acreate_markdown_artifact(
         key=f"report-{name}".lower(), markdown=_markdown(state), description=f"{name} in short"
@@ -62,13 +67,17 @@ async def campaign(spec: CampaignSpec) -> dict[str, Any]:
     return {"campaign": name, "incumbent": state.incumbent, "solved": state.solved, "reason": state.stop_reason()}
 
 
-async def _serve(lab: LabContext, campaign: str, robot: str) -> None:
-    """Run the robot's station flow in its own pool, again if it crashes: what it had finished is in the ledger.
+async def _serve(lab: LabContext, campaign: str, robot: str) -> str:
+    """Run the robot's station flow in its own pool, again whenever it crashes: what it had finished is in the ledger.
 
-    A station flow that is alive already (the campaign's own process died, or the server was away) is waited for.
+    A station flow that is alive already (the campaign's own process died, or the server was away) is waited for. One
+    that crashes again and again is tried until the campaign's end, ever more rarely, and ledger and log say so.
+
+    Returns:
+        How it ended, in Prefect's word.
     """
-    left = RESTARTS
-    while left:
+    barren, told = 0, False
+    while True:
         seq = lab.ledger.last_seq()
         try:
             state = await _station(campaign, robot)
@@ -76,13 +85,34 @@ async def _serve(lab: LabContext, campaign: str, robot: str) -> None:
             get_run_logger().warning("cannot follow the station flow of %s: %s", robot, error)
             await asyncio.sleep(LOST_S)
             continue
+        end = "vanished" if state is None else str(state.name)
         if state is None or state.is_completed() or state.is_cancelled():
-            return
+            return end
         news = lab.ledger.events(campaign=campaign, since=seq)
         fruitful = any(event.station == robot and event.kind in ("episode", "iteration_ended") for event in news)
-        left = RESTARTS if fruitful else left - 1
-        get_run_logger().warning("station flow of %s ended %s; starting it again", robot, state)
-        await asyncio.sleep(1.0)
+        barren, told = (0, False) if fruitful else (barren + 1, told)
+        if barren and lab.state(campaign).stop_reason(time.time()):
+            return end
+        if barren >= TELL_AFTER and not told:
+            told = await _tell(lab, campaign, robot, f"{end} {barren} times in a row")
+        pause_s = min(LONGEST_RESTART_S, RESTART_S * 2.0 ** min(max(0, barren - 1), 10))
+        get_run_logger().warning("station flow of %s ended %s; starting it again in %.0f s", robot, state, pause_s)
+        await asyncio.sleep(min(pause_s, max(RESTART_S, lab.state(campaign).deadline_wall_s - time.time())))
+
+
+async def _tell(lab: LabContext, campaign: str, robot: str, how: str) -> bool:
+    """Write down that the robot stands idle because its flow crashes. False if the keeper is away."""
+    reason = (
+        f"its station flow ended {how} and brought nothing; it is tried again every {LONGEST_RESTART_S:g} s until the "
+        "campaign's end. See run/logs/fleet.log of the lab"
+    )
+    try:
+        event_id = f"station_fault:flow:{campaign}:{robot}:{lab.ledger.last_seq()}"
+        await lab.note("station_fault", event_id, campaign=campaign, station=robot, reason=reason)
+    except NightlabError as error:
+        get_run_logger().warning("cannot write down that the station flow of %s crashes: %s", robot, error)
+        return False
+    return True
 
 
 async def _station(campaign: str, robot: str) -> State | None:

@@ -12,12 +12,15 @@ from typing import Any
 from prefect import flow, get_run_logger
 
 from flows.iteration import iteration
+from nightlab.errors import NightlabError
 from nightlab.records import Work, WorkKind
 from tasks.attendant import attend
 from tasks.context import LabContext
 from tasks.heart import heart, hearts_dir
 
 PAUSE_S = 1.0
+MOST_DOUBLINGS = 10
+"""Of the pause after failures in a row, which is 30 s long before that."""
 
 
 @flow(name="station", flow_run_name="{station} {campaign}", persist_result=False)
@@ -33,18 +36,31 @@ async def station(campaign: str, station: str) -> dict[str, Any]:
     """
     lab = LabContext.here()
 
-    async def claim() -> Work:
-        work = await lab.keeper.claim(campaign, station)
-        if work.kind is WorkKind.WAIT and work.reason.startswith("parked") and await attend(lab, campaign, station):
-            get_run_logger().warning("%s works again: the simulated person has laid its scene anew", station)
-        return work
-
     async with heart(hearts_dir(lab.lab), f"station-{station}"):
         return await serve(
-            claim=claim,
+            claim=lambda: next_work(lab, campaign, station, get_run_logger().warning),
             run=lambda work: iteration(campaign, station, work),
             report=lambda error: get_run_logger().error("an iteration failed: %s", error),
         )
+
+
+async def next_work(lab: LabContext, campaign: str, station: str, warn: Callable[[str], None]) -> Work:
+    """The keeper's next work for the station. One that is parked in simulation is seen to meanwhile.
+
+    Args:
+        lab: The lab.
+        campaign: The campaign.
+        station: The robot.
+        warn: Told when its scene was laid anew, or cannot be: its server may be away for a moment.
+    """
+    work = await lab.keeper.claim(campaign, station)
+    if work.kind is WorkKind.WAIT and work.reason.startswith("parked"):
+        try:
+            if await attend(lab, campaign, station):
+                warn(f"{station} works again: the simulated person has laid its scene anew")
+        except (NightlabError, OSError) as error:
+            warn(f"{station} stays parked, its scene cannot be laid anew now and will be tried again: {error}")
+    return work
 
 
 async def serve(
@@ -89,7 +105,7 @@ async def serve(
                 else:
                     failed, in_a_row = failed + 1, in_a_row + 1
                     report(error)
-                    resume_at = max(resume_at, now() + min(30.0, pause_s * 2 ** (in_a_row - 2)))
+                    resume_at = max(resume_at, now() + min(30.0, pause_s * 2.0 ** min(in_a_row - 2, MOST_DOUBLINGS)))
     finally:
         for task in running:
             task.cancel()

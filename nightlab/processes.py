@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 import psutil
 
@@ -20,7 +20,6 @@ from nightlab.records import Record
 
 Stream = int | IO[bytes] | None
 """What `subprocess` takes for a stream: PIPE, DEVNULL, STDOUT, a file or None (inherited)."""
-START_TOLERANCE_S: Final = 0.05
 
 
 def launcher(order: Mapping[str, object], argv: Sequence[str | Path]) -> list[str]:
@@ -117,7 +116,10 @@ def stop(process: subprocess.Popen[bytes], grace_s: float = 5.0) -> int:
 
 
 def start_time(pid: int) -> float | None:
-    """When a process started, in seconds since the epoch; None if there is no such living process."""
+    """When a process started, in seconds since the epoch; None if there is no such living process.
+
+    For people to read: it is reckoned from the clock as it is now, and moves when that is set.
+    """
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
@@ -125,10 +127,10 @@ def start_time(pid: int) -> float | None:
         return None
 
 
-def alive(pid: int, started_s: float | None = None) -> bool:
-    """Whether the process lives, and is the one that started at `started_s` rather than a later one of the same pid."""
-    now_s = start_time(pid)
-    return now_s is not None and (started_s is None or abs(now_s - started_s) < START_TOLERANCE_S)
+def alive(pid: int, ticks: int | None = None) -> bool:
+    """Whether the process lives, and is the one whose `start_ticks` were noted rather than a later one of the same pid."""
+    found = start_ticks(pid)
+    return found is not None and ticks in (None, found)
 
 
 def stopped(pid: int) -> bool:
@@ -166,7 +168,7 @@ class ProcessId(Record):
     @property
     def alive(self) -> bool:
         """True while exactly this process runs (a zombie does not)."""
-        return start_ticks(self.pid) == self.start_ticks
+        return alive(self.pid, self.start_ticks)
 
 
 def start_ticks(pid: int) -> int | None:

@@ -11,6 +11,8 @@ from nightlab.records import IterationStatus, Judgement
 from tasks.context import LabContext
 from tasks.stage import stage
 
+SHOWN_IDEAS = 50
+"""Rows of the table of ideas in the Prefect UI."""
 BREACHES = {
     "changed": "the frozen verifier contradicts stored verdicts",
     "foreign_manifest": "judged under another manifest than the campaign's",
@@ -43,24 +45,30 @@ async def summarize(
         description=f"{iteration} of {campaign}",
     )
     if judgement is not None:
-        await acreate_table_artifact(
-            key=f"ideas-{campaign}".lower(),
-            table=[
-                {
-                    "idea": idea.idea, "family": idea.family, "hypothesis": idea.hypothesis,
-                    "decision": idea.decision.value if idea.decision else idea.status.value,
-                    "success": f"{idea.successes}/{idea.n}", "score": idea.mean_score, "steps": idea.mean_steps,
-                }
-                for idea in state.summaries()
-            ],
-            description=f"Ideas of {campaign}",
-        )  # fmt: skip
+        rows, description = ideas_table(state)
+        await acreate_table_artifact(key=f"ideas-{campaign}".lower(), table=rows, description=description)
     return {
         "status": status.value,
         "decision": judgement.decision.value if judgement else None,
         "reason": detail,
         "judgement": judgement.model_dump(mode="json") if judgement else None,
     }
+
+
+def ideas_table(state: CampaignState) -> tuple[list[dict[str, Any]], str]:
+    """The latest ideas as rows for the Prefect UI, and what they are. Prefect stores the whole table at each decision."""
+    ideas = state.summaries()
+    latest = ideas[-SHOWN_IDEAS:]
+    rows = [
+        {
+            "idea": idea.idea, "family": idea.family, "hypothesis": idea.hypothesis,
+            "decision": idea.decision.value if idea.decision else idea.status.value,
+            "success": f"{idea.successes}/{idea.n}", "score": idea.mean_score, "steps": idea.mean_steps,
+        }
+        for idea in latest
+    ]  # fmt: skip
+    shown = f"the last {len(latest)} of {len(ideas)}" if len(ideas) > len(latest) else f"all {len(ideas)}"
+    return rows, f"Ideas of {state.spec.campaign}, {shown}. Every idea: nightlab report, nightlab tree"
 
 
 def _markdown(state: CampaignState, iteration: str, judgement: Judgement | None) -> str:

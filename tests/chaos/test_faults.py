@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import chaos_faults as faults
-from benchmarks.chaos import SAMPLE, STAGES, VALID, all_cells, left, parse_cells
+from benchmarks.chaos_cells import SAMPLE, STAGES, VALID, all_cells, left, parse_cells
 from benchmarks.chaos_lab import Motion, Sample
 from benchmarks.chaos_table import page
 from nightlab.errors import UsageError
@@ -40,7 +40,10 @@ def test_fill_takes_the_last_byte_and_gives_it_back() -> None:
         "room = pathlib.Path(sys.argv[1])\n"
         "subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=2m', 'x', room], check=True)\n"
         "assert not f.full(room); spare = f.fill(room); assert f.full(room); spare.unlink(); assert not f.full(room)\n"
-        "print('done')"
+        "subprocess.run(['umount', room], check=True)\n"
+        "lab = room / 'lab'; [(lab / name).mkdir(parents=True) for name in f.MOUNTS]\n"
+        "f.small_disks(lab); assert (lab / 'spool').is_mount(); f.drop_disks(lab); assert not (lab / 'spool').is_mount()\n"
+        "import shutil; shutil.rmtree(lab); print('done')"
     )
     done = subprocess.run(
         ["unshare", "--mount", sys.executable, "-c", script, "/mnt"], capture_output=True, text=True, check=False
@@ -66,11 +69,17 @@ def test_hits_that_are_done_are_not_done_again_and_make_the_table(tmp_path: Path
     }  # fmt: skip
     out = tmp_path / "hits.jsonl"
     out.write_text(json.dumps(hit) + "\n" + json.dumps({**hit, "ok": False, "why": "no recovery"}) + "\n")
-    assert left(parse_cells(["kill/trial/rollout"], 3), out) == {("kill", "trial", "rollout"): 1}
+    assert left(parse_cells(["kill/trial/rollout"], 3), out) == {("kill", "trial", "rollout"): 2}, (
+        "what failed is not done"
+    )
     text = page([json.loads(line) for line in out.read_text().splitlines()])
     assert "2 hits on 1 cells, 1 ok" in text
     assert "| kill | trial | rollout | 2 | 1 | 2.0, 2.0 | 30 | 80 |" in text
     assert "- kill/trial/rollout: no recovery" in text
+    silent = page(
+        [{**hit, "fault": "disconnect", "process": "fleet", "back_s": None, "motion_s": None, "stopped_s": None}]
+    )
+    assert "| disconnect | fleet | rollout | 1 | 1 |  |  |  |" in silent, "nothing showed when it was back"
 
 
 def test_motion_counts_until_the_lease_ends() -> None:

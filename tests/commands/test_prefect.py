@@ -305,6 +305,52 @@ def test_open_websockets_do_not_silence_the_server(prefect_lab: Path) -> None:
     assert asyncio.run(main()) == [200, 200]
 
 
+def test_a_database_has_one_lab(prefect_lab: Path, tmp_path: Path) -> None:
+    from commands.prefect_owner import claim_database, identity_file
+
+    asyncio.run(claim_database(prefect_lab))
+    asyncio.run(claim_database(prefect_lab))
+    other = tmp_path / "other"
+    refused = (
+        f"Prefect's database belongs to the lab {prefect_lab}: with one for two labs, {other} would move its robots. "
+        f"Give {other} a database of its own, or take this one over if that lab is gone: docs/postgresql.md"
+    )
+    with pytest.raises(ServiceError) as error:
+        asyncio.run(claim_database(other))
+    assert str(error.value) == refused
+    identity_file(other).write_text(identity_file(prefect_lab).read_text())
+    with pytest.raises(ServiceError, match="Prefect's database belongs to the lab"):
+        asyncio.run(claim_database(other))  # a copy
+    identity_file(prefect_lab).unlink()
+    asyncio.run(claim_database(other))  # the lab has moved
+    identity_file(other).rename(identity_file(prefect_lab))
+    asyncio.run(claim_database(prefect_lab))  # and back
+
+
+def test_the_fleet_of_another_lab_is_refused_and_leaves_the_runs_alone(prefect_lab: Path, tmp_path: Path) -> None:
+    from prefect.states import Cancelling
+
+    from commands.prefect_owner import claim_database
+
+    asyncio.run(claim_database(prefect_lab))
+    run = start("campaign/campaign", out=str(tmp_path / "out"), episodes=200)
+    first_line(tmp_path / "out")
+    room = tmp_path / "other"
+    Lab(room).run_dir.mkdir(parents=True)
+    shared = {**os.environ, "PYTHONPATH": str(HERE), "NIGHTLAB_PREFECT_DATABASE_URL": "postgresql://x@/shared"}
+    fleet = start_fleet(room, shared, "--cold")
+    try:
+        assert fleet.wait(90) == 2
+        assert (room / "fleet.log").read_text().splitlines()[-1].startswith("Prefect's database belongs to the lab ")
+        assert "Traceback" not in (room / "fleet.log").read_text()
+        assert state_of(run) == "Running"
+    finally:
+        fleet.kill()
+        fleet.wait()
+        with_client(lambda client: client.set_flow_run_state(run, Cancelling()))
+        until(lambda: state_of(run) == "Cancelled", "the run ends", 40.0)
+
+
 @pytest.mark.slow
 def test_a_killed_fleet_is_resumed_by_the_next(prefect_lab: Path, tmp_path: Path) -> None:
     """Keep this test last: it replaces the fleet."""

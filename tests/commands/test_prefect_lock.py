@@ -1,12 +1,20 @@
 """SQLite transactions of the Prefect server: the lock at once, and never twice by one task."""
 
 import asyncio
+import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import httpx
 import sqlalchemy as sa
+from conftest import HERE, until
 
+from benchmarks.fleet_size import locked
+from commands.environment import service_environment
 from commands.prefect_server import begin_immediate
+from data.lab import Lab
 
 
 def test_a_transaction_locks_at_once_and_its_own_readers_do_not_wait(tmp_path: Path) -> None:
@@ -52,3 +60,29 @@ def _fresh() -> object:
     from contextvars import Context
 
     return Context()
+
+
+def test_a_request_that_meets_a_lock_is_logged_and_counted(tmp_path: Path) -> None:
+    lab = Lab(tmp_path / "lab")
+    home, ready, log = lab.path / "prefect", tmp_path / "ready", lab.run_dir / "logs" / "prefect.log"
+    log.parent.mkdir(parents=True)
+    environment = service_environment(lab.path, "http://127.0.0.1:1/api") | {"PYTHONPATH": str(HERE.parents[1])}
+    argv = [sys.executable, str(HERE / "impatient_server.py"), str(home), str(ready)]
+    with log.open("ab") as file:
+        server = subprocess.Popen(argv, env=environment, stdout=file, stderr=file, cwd=tmp_path)
+    try:
+        until(ready.exists, f"the server is ready; {log}", 120.0)
+        url = ready.read_text().strip()
+        with httpx.Client(timeout=60.0, trust_env=False) as client:
+            assert client.post(f"{url}/flows/", json={"name": "before"}).status_code == 201
+            assert locked(lab) == 0, log.read_text()[-2000:]
+            with sqlite3.connect(home / "prefect.db", isolation_level=None) as holder:
+                holder.execute("BEGIN EXCLUSIVE")
+                assert client.post(f"{url}/flows/", json={"name": "during"}).status_code == 503
+                holder.execute("ROLLBACK")
+    finally:
+        server.terminate()
+        server.wait(60)
+    said = log.read_text()
+    assert "Encountered retryable exception in request" in said, f"the server answered 503 and said: {said[-2000:]!r}"
+    assert locked(lab) > 0, said[-2000:]

@@ -13,7 +13,7 @@ import pytest
 
 from commands.estop import stop_stations
 from commands.main import app
-from commands.station_watch import CLEARED, ESTOPPED, StationWatch
+from commands.station_watch import CLEARED, ESTOPPED, Standing, StationWatch
 from data.ledger import LedgerReader, SqliteLedger
 from nightlab.records import CellConfig, Event, StationPlace
 from robots.client import StationClient
@@ -135,8 +135,10 @@ def test_ledger_and_prefect_hear_of_an_estop_once_and_the_campaign_goes_on(tmp_p
         place = StationPlace(station="bench", address=station.address)
 
         async def run() -> None:
+            standing = Standing(HalfLab.ledger_path)
+
             def watch() -> StationWatch:
-                return StationWatch(HalfLab(), place, keeper, lambda *what: told.append(what))  # type: ignore[arg-type]
+                return StationWatch(standing, place, keeper, lambda *what: told.append(what))  # type: ignore[arg-type]
 
             one, two = watch(), watch()
             await one.look()

@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from conftest import until
 from supervised import NAMES, planner
 
+from commands import supervisor as module
 from commands.lab_state import LabState, Phase, read_state
 from commands.supervisor import Supervisor, lock
 from data.lab import Lab
@@ -108,6 +110,70 @@ def test_gives_up_a_start_that_cannot_succeed(lab: Lab, tmp_path: Path) -> None:
     assert state.phase is Phase.FAILED
     assert state.error == "keeper did not start (exit 2): the disk is full. Try: nightlab doctor"
     assert state.processes == {}, "a lab that could not start leaves nothing behind"
+
+
+def unstartable(monkeypatch: pytest.MonkeyPatch, name: str, refusals: int, after: int = 0) -> None:
+    """Let the fork of `name` fail so many times, from its nth start on."""
+    starts, original = 0, module.spawn_async
+
+    async def spawn(argv, **how):
+        nonlocal starts
+        if name in argv:
+            starts += 1
+            if after < starts <= after + refusals:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return await original(argv, **how)
+
+    monkeypatch.setattr(module, "spawn_async", spawn)
+
+
+def test_goes_on_when_a_restart_fails_for_want_of_memory(
+    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unstartable(monkeypatch, "keeper", refusals=2, after=1)
+
+    async def main() -> None:
+        async with supervised(lab, tmp_path / "diary"):
+            os.kill(state_of(lab).processes["keeper"].pid, signal.SIGKILL)
+            await wait_for(lambda: (again := state_of(lab).processes["keeper"]).restarts == 3 and again.ready)
+
+    asyncio.run(main())
+    refused = "keeper could not be started: [Errno 11] Resource temporarily unavailable: run/logs/keeper.log"
+    assert capsys.readouterr().out.count(refused) == 2
+
+
+def test_a_start_that_is_refused_for_good_is_said(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unstartable(monkeypatch, "keeper", refusals=99)
+    assert asyncio.run(Supervisor(lab, planner=planner(tmp_path / "diary")).run()) == 2
+    assert state_of(lab).error == (
+        "keeper did not start ([Errno 11] Resource temporarily unavailable): it said nothing; see run/logs/keeper.log"
+    )
+
+
+def test_a_log_that_cannot_be_opened_is_said(lab: Lab, tmp_path: Path) -> None:
+    (lab.run_dir / "logs" / "keeper.log").mkdir(parents=True)
+    assert asyncio.run(Supervisor(lab, planner=planner(tmp_path / "diary")).run()) == 2
+    error = state_of(lab).error
+    assert error.startswith("keeper did not start ([Errno 21] Is a directory: ")
+    assert error.endswith("its log cannot be read: Is a directory; see nightlab doctor")
+
+
+def test_logs_stay_small_while_they_are_written(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOG_LIMIT_BYTES", 1000)
+    monkeypatch.setattr(module, "ROTATE_S", 0.1)
+    logs = lab.run_dir / "logs"
+
+    async def main() -> None:
+        async with supervised(lab, tmp_path / "diary"):
+            for name in ("keeper", "supervisor"):
+                with (logs / f"{name}.log").open("ab", buffering=0) as log:
+                    log.write(b"old line\n" * 200)
+                    await wait_for(lambda name=name: (logs / f"{name}.log").stat().st_size == 0)
+                    log.write(b"new line\n")
+                assert (logs / f"{name}.log").read_bytes() == b"new line\n", "written on at the new beginning"
+                assert b"old line" in (logs / f"{name}.log.1").read_bytes()
+
+    asyncio.run(main())
 
 
 def test_kills_what_ignores_the_shutdown(lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

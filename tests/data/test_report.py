@@ -143,11 +143,16 @@ def test_gains_show_scores_while_nothing_succeeds(campaign: SyntheticCampaign) -
 
 def test_what_needs_a_person_is_said_first(campaign: SyntheticCampaign) -> None:
     tampered = Event(event_id="t", kind="tamper", campaign="C1", wall_s=START_S, data={"reason": "verify.py differs"})
-    fault = Event(event_id="f", kind="station_fault", campaign="C1", station="robot-1", wall_s=START_S)
-    lines = attention(campaign.state, [tampered, fault], "no episodes")
+    fault = Event(event_id="f", kind="station_fault", campaign="C1", iteration="I1", station="robot-1", wall_s=START_S)
+    idle = Event(
+        event_id="g", kind="station_fault", campaign="C1", station="robot-2", wall_s=START_S,
+        data={"reason": "its station flow ended Crashed 5 times in a row"},
+    )  # fmt: skip
+    lines = attention(campaign.state, [tampered, fault, idle], "no episodes")
     assert lines[0] == "Utilisation is not stated: no episodes."
     assert "Frozen files were changed (1×): verify.py differs" in lines
     assert "1 station faults; the episodes they hit were run again." in lines
+    assert "robot-2 stood idle: its station flow ended Crashed 5 times in a row." in lines
     assert any("episodes are unscored" in line for line in lines)
 
 

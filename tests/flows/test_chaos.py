@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chaos import chaos, parse_cells
+from benchmarks.chaos import chaos
+from benchmarks.chaos_cells import parse_cells
 
 
 @pytest.mark.timeout(900)

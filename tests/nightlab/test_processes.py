@@ -12,7 +12,17 @@ from collections.abc import Callable
 
 import pytest
 
-from nightlab.processes import ProcessId, alive, kill_group, spawn, spawn_async, start_time, stop, stop_async
+from nightlab.processes import (
+    ProcessId,
+    alive,
+    kill_group,
+    spawn,
+    spawn_async,
+    start_ticks,
+    start_time,
+    stop,
+    stop_async,
+)
 
 TREE = "sleep 60 & echo $!; wait"
 """A shell with a child of its own, whose pid it prints."""
@@ -80,10 +90,12 @@ def test_alive_knows_a_process_by_its_start() -> None:
     started_s = start_time(process.pid)
     assert started_s is not None
     assert abs(started_s - time.time()) < 5
-    assert alive(process.pid, started_s)
-    assert not alive(process.pid, started_s - 60)
+    ticks = start_ticks(process.pid)
+    assert ticks is not None
+    assert alive(process.pid, ticks)
+    assert not alive(process.pid, ticks - 1)
     stop(process)
-    assert not alive(process.pid, started_s)
+    assert not alive(process.pid, ticks)
     assert start_time(process.pid) is None
     assert not kill_group(process.pid)
 
