@@ -208,6 +208,7 @@ def open_lab(path: Path, spec: CampaignSpec, elsewhere: Sequence[str] = (), keys
         elsewhere: Addresses of its last stations, which are served elsewhere already.
         keys: Folder with what this lab proves itself with there.
     """
+    from commands.left_over import unfinished
     from data.lab import Lab
 
     config = LabConfig(environment=spec.environment, stations=station_configs(spec, elsewhere, keys))
@@ -246,44 +247,13 @@ def _describe(config: LabConfig) -> str:
     )
 
 
-def unfinished(lab: Lab) -> CampaignSpec | None:
-    """The latest campaign of the lab if it has not ended."""
-    from data.ledger import LedgerReader
-
-    reader = LedgerReader(lab.ledger_path)
-    started = reader.events(kind="campaign_started")
-    ended = {event.campaign for event in reader.events(kind="campaign_ended")}
-    if started and started[-1].campaign not in ended:
-        return CampaignSpec.model_validate(started[-1].data)
-    return None
-
-
-def why_over(lab: Lab, spec: CampaignSpec) -> str:
-    """Why a campaign that was left over has nothing to go on for, e.g. its wall time; empty: it has."""
-    from data.campaign_state import CampaignState
-    from data.ledger import LedgerReader
-
-    events = LedgerReader(lab.ledger_path).events(campaign=spec.campaign)
-    return CampaignState.from_events(spec, events).stop_reason(time.time())
-
-
-def told_ignored(old: CampaignSpec, asked: CampaignSpec) -> str:
-    """Which of the options asked for do not count, because a campaign keeps its own; starts with a colon, or empty."""
-    own = ("campaign", "manifest_sha256", "real_stations")
-    differ = [
-        f"{name} {getattr(old, name)!s} (asked: {getattr(asked, name)!s})"
-        for name in CampaignSpec.model_fields
-        if name not in own and getattr(old, name) != getattr(asked, name)
-    ]
-    return f": it keeps its own {', '.join(differ)}" if differ else ""
-
-
 async def _run(
     path: Path, spec: CampaignSpec, elsewhere: tuple[Sequence[str], str] | None = ((), ""), *, as_json: bool
 ) -> None:
     from rich.console import Console
 
     from commands.down import stop_lab
+    from commands.left_over import told_ignored, unfinished, why_over
     from commands.up import start_lab
     from data.lab import Lab
     from data.report import write_report
@@ -338,8 +308,7 @@ async def _campaign(lab: Lab, spec: CampaignSpec, ui_url: str, console: Console)
     await keeper.close()
     running = await live_runs("campaign", spec.campaign)
     run_id = running[0] if running else await start_run("campaign/campaign", {"spec": spec.model_dump(mode="json")})
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)
     restarts, started_s = CAMPAIGN_STARTS - 1, time.time()
@@ -377,6 +346,7 @@ async def _campaign(lab: Lab, spec: CampaignSpec, ui_url: str, console: Console)
 async def _ended(run_id: Any, lab: Lab) -> bool:
     """Whether the campaign's flow run died without an end in the ledger; raises if somebody ended it or the lab."""
     from commands.lab_state import read_state
+    from commands.left_over import unfinished
     from commands.prefect_api import run_state
 
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from commands.run import told_ignored, unfinished, why_over
+from commands.left_over import told_ignored, unfinished, why_over
 from data.lab import Lab
 from data.ledger import SqliteLedger
 from data.synthetic import START_S
