@@ -120,7 +120,7 @@ def test_it_is_told_once_the_keeper_is_back(begin: Callable[..., LabContext], sl
 
 
 def test_it_is_not_tried_beyond_the_budget(begin: Callable[..., LabContext], slept: list[float]) -> None:
-    context = begin(CRASHED, CRASHED, budget_s=0.001)
+    context = begin(CRASHED, CRASHED, budget_s=1e-9)
     assert asyncio.run(module._serve(context, "C1", "robot-1")) == "Crashed"
     assert slept == []
 
