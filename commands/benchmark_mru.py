@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nightlab.errors import ServiceError, UsageError
-from nightlab.records import CampaignSpec, Event, WorkKind
+from nightlab.records import CampaignSpec, EpisodeRecord, Event, WorkKind
 
 if TYPE_CHECKING:
     from data.campaign_state import CampaignState
@@ -102,7 +102,8 @@ async def _both(order: Order, *, published: bool) -> dict[str, Any]:
         times = FleetTimes(
             think_s=found["think_s"], think_sigma=THINK_SIGMA, train_s=found["train_s"], trial_s=found["trial_s"],
             trial_sigma=found["trial_sigma"], gap_s=found["gap_s"],
-            episode_s=0.0 if alone else found["episode_s"], window=-1 if alone else 0,
+            episode_s=0.0 if alone else found["episode_s"], filler_useful=found["filler_useful"],
+            decide_s=found["decide_s"], window=-1 if alone else 0,
         )  # fmt: skip
         (predicted,) = forecast(times, [order.stations], runs=50, horizon_s=horizon_s, warm_up_s=-1)
         found["predicted"] = {
@@ -113,7 +114,8 @@ async def _both(order: Order, *, published: bool) -> dict[str, Any]:
             "ranges": "nine of ten runs of this length",
             "command": f"nightlab simulate-fleet --sizes {order.stations} --think lognormal:{times.think_s:g}:{THINK_SIGMA} "
             f"--train-s {times.train_s:g} --trial-s {times.trial_s:g} --trial-sigma {times.trial_sigma:.3g} "
-            f"--gap-s {times.gap_s:.3g} --episode-s {times.episode_s:.3g} --window {times.window} "
+            f"--gap-s {times.gap_s:.3g} --episode-s {times.episode_s:.3g} "
+            f"--filler-useful {times.filler_useful:.3g} --decide-s {times.decide_s:.3g} --window {times.window} "
             f"--horizon-s {horizon_s:g} --warm-up-s -1 --runs 50",
         }
     return {**ours, "published_way": beside}
@@ -213,9 +215,11 @@ def whole_s(trial_s: float) -> float:
 def figures(spec: CampaignSpec, events: list[Event], window: tuple[float, float], asked_s: float) -> dict[str, Any]:
     """What one run came to. Times in station seconds."""
     from data.campaign_state import CampaignState
-    from data.metrics import measure
+    from data.metrics import measure, state_at, useful_share
 
     state = CampaignState.from_events(spec, events)
+    episodes = [EpisodeRecord.model_validate(event.data) for event in events if event.kind == "episode"]
+    measured = [e for e in episodes if e.rollout_end.wall_s > window[0] and e.reset_begin.wall_s < window[1]]
     found = measure(spec, events, window=window)
     trials = [
         work.busy_s * spec.speed
@@ -254,6 +258,8 @@ def figures(spec: CampaignSpec, events: list[Event], window: tuple[float, float]
         "think_over_trial": think_s / trial_s if trial_s else None,
         "train_s": max(TRAIN_TRIALS * asked_s, _mean(trained) - _mean(thoughts)),
         "episode_s": state.episode_wall_s() * spec.speed,
+        "filler_useful": useful_share(state_at(spec, events, window[1]), measured, filler_alone=True) or 0.0,
+        "decide_s": _mean(decision_times_s(events)) * spec.speed,
         "gap_s": found.split["lease"] * spec.stations * spec.speed * found.wall_s / max(1, hand_overs(events, window)),
         "episodes": state.episodes,
         "ideas": sum(work.work.kind is WorkKind.SEARCH for work in state.works.values()),
@@ -271,6 +277,19 @@ def hand_overs(events: list[Event], window: tuple[float, float]) -> int:
         begun_s = event.data["reset_begin"]["wall_s"]
         found += last.get(event.station, event.iteration) != event.iteration and window[0] <= begun_s <= window[1]
         last[event.station] = event.iteration
+    return found
+
+
+def decision_times_s(events: list[Event]) -> list[float]:
+    """From the end of each trial's last episode to its judgement, wall s."""
+    last: dict[str, float] = {}
+    found = []
+    for event in events:
+        if event.kind == "episode":
+            at_s = event.data["rollout_end"]["wall_s"]
+            last[event.iteration] = max(at_s, last.get(event.iteration, at_s))
+        elif event.kind == "judged" and event.iteration in last:
+            found.append(event.wall_s - last[event.iteration])
     return found
 
 

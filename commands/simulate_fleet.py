@@ -23,6 +23,8 @@ def simulate_fleet(
     talk: Annotated[str, typer.Option(help="Coordination per idea by fleet size, s, e.g. 1:5,4:8,8:12")] = "",
     gap_s: Annotated[float, typer.Option(help="Between two trials on a robot, s")] = 0.0,
     episode_s: Annotated[float, typer.Option(help="One episode of filler work, s; 0 = none")] = 0.0,
+    decide_s: Annotated[float, typer.Option(help="From the end of a trial at its robot to the decision, s")] = 0.0,
+    filler_useful: Annotated[float, typer.Option(help="Share of filler work that counts as useful, 0 to 1")] = 0.0,
     window: Annotated[int, typer.Option(help="Ideas prepared per robot; 0 = by the times, -1 = one by one")] = 0,
     horizon_s: Annotated[float, typer.Option(help="Measured time, s; 0 = 150 trials")] = 0.0,
     warm_up_s: Annotated[float, typer.Option(help="Left out before it, s; -1 = until every robot tries an idea")] = 0.0,
@@ -39,7 +41,14 @@ def simulate_fleet(
     }.get(preset)  # fmt: skip
     if times is None:
         raise UsageError.unknown("preset", preset, ("published", "window"), "nightlab simulate-fleet")
-    asked: dict[str, Any] = {"trial_sigma": trial_sigma, "gap_s": gap_s}
+    if not 0 <= filler_useful <= 1:
+        raise UsageError(f"--filler-useful {filler_useful:g}: a share from 0 to 1. Try: --filler-useful 0.5")
+    asked: dict[str, Any] = {
+        "trial_sigma": trial_sigma,
+        "gap_s": gap_s,
+        "filler_useful": filler_useful,
+        "decide_s": decide_s,
+    }
     if think:
         clock = parse_clock(think)
         asked |= {"think_s": clock.median_s, "think_sigma": clock.sigma, "think_by_size_s": {}}

@@ -38,6 +38,10 @@ class FleetTimes:
     """From the end of one trial to the beginning of the next on the same robot."""
     episode_s: float = 0.0
     """Length of one episode of filler work, which is never broken off; 0: robots idle instead."""
+    filler_useful: float = 0.0
+    """Share of filler work's time that counts as useful: of confirmations and of runs that trials are compared with."""
+    decide_s: float = 0.0
+    """From the end of a trial at its robot to the decision."""
     window: int = 0
     """Ideas under way per robot; 0: ceil((think + train) / trial) + 1 and the one at the robot; -1: one after the other."""
     tokens: float = 9_300.0
@@ -67,7 +71,7 @@ class Forecast:
     mru: float
     """Share of robot time in trials and filler work, after the warm-up."""
     useful_share: float
-    """Of that, trials that had ended by the horizon: one still under way has decided nothing, in a measured run too."""
+    """Of that, trials that were decided by the horizon (one under way has decided nothing) and useful filler work."""
     window: int
     warm_up_s: float
     trials: int
@@ -152,9 +156,13 @@ class Fleet:
         end_s = warm_up_s + horizon_s
         while self.events and (self.events[0][0] < end_s or (wants_success and self.success_s is None)):
             self._step()
-        busy = [(max(b, warm_up_s), min(e, end_s), useful and e <= end_s) for _, b, e, useful in self.spans]
+        latest_s, filler = end_s - self.times.decide_s, self.times.filler_useful
+        busy = [
+            (max(b, warm_up_s), min(e, end_s), float(e <= latest_s) if trial else filler)
+            for _, b, e, trial in self.spans
+        ]
         total_s = sum(e - b for b, e, _ in busy if e > b)
-        useful_s = sum(e - b for b, e, useful in busy if e > b and useful)
+        useful_s = sum((e - b) * worth for b, e, worth in busy if e > b)
         return Forecast(
             stations=self.stations,
             mru=total_s / (self.stations * horizon_s),

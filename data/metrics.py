@@ -137,7 +137,7 @@ def measure(spec: CampaignSpec, events: Sequence[Event], *, window: Span | None 
         mru_reason=reason,
         achieved_speed=achieved,
         late_share=late,
-        useful_share=_useful(state, episodes),
+        useful_share=useful_share(state if window is None else state_at(spec, events, end_s), episodes),
         split={key: _mean(split[key] for split in splits.values()) for key in next(iter(splits.values()))},
         stations=splits,
         tokens=_tokens(state, events, campaign_s, solved_s),
@@ -179,11 +179,26 @@ def _why_unknown(episodes: Sequence[EpisodeRecord], speed: float, achieved: floa
     return ""
 
 
-def _useful(state: CampaignState, episodes: Sequence[EpisodeRecord]) -> float | None:
+def state_at(spec: CampaignSpec, events: Iterable[Event], wall_s: float) -> CampaignState:
+    """The campaign as it stood at a wall time, s since the epoch."""
+    return CampaignState.from_events(spec, [event for event in events if event.wall_s <= wall_s])
+
+
+def useful_share(
+    state: CampaignState, episodes: Iterable[EpisodeRecord], *, filler_alone: bool = False
+) -> float | None:
     """Share of rollout time whose episodes entered a decision, a confirmation or a held-out measurement.
 
     Filler work counts where it confirmed a KEEP on fresh seeds or ran the incumbent on a seed that a trial compared it on;
     data that nothing was trained on does not.
+
+    Args:
+        state: The campaign.
+        episodes: Of these.
+        filler_alone: Of filler work's only.
+
+    Returns:
+        None where there is no such episode.
     """
     decided = {idea.idea for idea in state.ideas.values() if idea.judgement is not None}
     rivals = {idea.judgement.against for idea in state.ideas.values() if idea.judgement is not None}
@@ -192,17 +207,19 @@ def _useful(state: CampaignState, episodes: Sequence[EpisodeRecord]) -> float | 
     used_s = total_s = 0.0
     for episode in episodes:
         takes_s = episode.rollout_end.station_s - episode.rollout_begin.station_s
-        total_s += takes_s
         key = episode.key
+        work = next((w.work for w in state.works.values() if w.work.iteration == key.iteration), None)
+        if filler_alone and not (work is not None and work.filler):
+            continue
+        total_s += takes_s
         if episode.verdict.outcome is Outcome.UNSCORED or ".r" in key.iteration:
             continue
-        work = next((w.work for w in state.works.values() if w.work.iteration == key.iteration), None)
         entered = (
             key.pool is SeedPool.HELD_OUT
             or key.iteration in decided
             or (key.idea in rivals and key.seed in compared)
             or (key.idea in drawn and work is not None and work.kind is WorkKind.REEVALUATE)
-            or key.idea == state.baseline
+            or (key.idea == state.baseline and not (work is not None and work.filler))
             or (key.pool is SeedPool.CONFIRM and key.idea in state.kept)
         )
         used_s += takes_s if entered else 0.0

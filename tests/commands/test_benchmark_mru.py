@@ -35,6 +35,8 @@ def test_figures_are_those_of_the_measured_time_only(campaign: SyntheticCampaign
     assert part["train_s"] >= 30
     assert part["trial_s"] > 50
     assert 0 <= part["useful_share"] <= 1
+    assert 0 < whole["filler_useful"] < 1, "some of the filler work entered decisions, data collection did not"
+    assert 0 < part["decide_s"] < 20
     assert part["warm_up_station_s"] == 800
     assert (part["late_share"], part["achieved_speed"]) == (0, pytest.approx(4))
 

@@ -35,12 +35,16 @@ def test_filler_work_fills_what_uneven_thinking_leaves() -> None:
     assert 0.75 < idle.mru < 0.97
     assert filled.mru > 0.98
     assert filled.useful_share == pytest.approx(idle.mru / filled.mru, abs=0.06), "filler is not counted as useful here"
+    (worth,) = forecast(replace(times, episode_s=10, filler_useful=1.0), [1], runs=10, horizon_s=10_000, warm_up_s=1000)
+    assert worth.useful_share - filled.useful_share == pytest.approx(1 - idle.mru / filled.mru, abs=0.03), "here it is"
 
 
 def test_a_trial_that_has_not_ended_at_the_horizon_is_not_useful_yet() -> None:
     found = simulate(FleetTimes(think_s=100, trial_s=100), 1, warm_up_s=100, horizon_s=950)
     assert found.mru == pytest.approx(1.0)
     assert found.useful_share == pytest.approx(900 / 950)
+    late = simulate(FleetTimes(think_s=100, trial_s=100, decide_s=60), 1, warm_up_s=100, horizon_s=950)
+    assert late.useful_share == pytest.approx(800 / 950), "nor is one that waits for its decision"
 
 
 def test_the_warm_up_lasts_until_every_robot_has_begun_a_trial() -> None:
@@ -111,7 +115,15 @@ def test_the_command_prints_every_size_and_the_law(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize(
-    "words", [("--sizes", "0"), ("--talk", "x"), ("--preset", "x"), ("--think", "-1"), ("--runs", "0")]
+    "words",
+    [
+        ("--filler-useful", "2"),
+        ("--sizes", "0"),
+        ("--talk", "x"),
+        ("--preset", "x"),
+        ("--think", "-1"),
+        ("--runs", "0"),
+    ],
 )
 def test_bad_input_is_one_line(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = call(capsys, *words)
