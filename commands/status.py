@@ -174,20 +174,31 @@ def _print_stations(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    counts = {"periods": "periods", "late": "late", "faults": "faults", "protective_stops": "stops"}
+    console = Console()
+    named = any(row["station"] != row["address"] for row in rows)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("station", "address", "what", "lease", "doing"):
-        table.add_column(column, no_wrap=column in ("station", "address"))
-    for column in counts.values():
-        table.add_column(column, justify="right", no_wrap=True)
+    for column in (*(("station",) if named else ()), "address", "what"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("lease")
+    table.add_column("doing")
+    table.add_column("periods", justify="right", no_wrap=True)
     for row in rows:
         what = "does not answer"
         if row["answers"]:
             what = f"{row['kind']}{'/' if row['profile'] else ''}{row['profile'] or ''} at {row['speed']:g}×"
-        doing = f"E-STOP: {row['estop']}" if row.get("estop") else row.get("doing", "")
-        figures = [str(row.get(count, "")) for count in counts]
-        table.add_row(row["station"], row["address"], what, row.get("lease", ""), doing, *figures)
-    Console().print(table)
+        doing = "E-STOP" if row.get("estop") else row.get("doing", "")
+        name = (row["station"],) if named else ()
+        periods = str(row.get("periods", ""))
+        table.add_row(*name, row["address"], what, row.get("lease", ""), doing, periods)
+    console.print(table)
+    for row in (row for row in rows if row["answers"]):
+        console.print(
+            f"{row['station']}: late {row['late']}, faults {row['faults']}, protective stops {row['protective_stops']}",
+            soft_wrap=True, highlight=False,
+        )  # fmt: skip
+    for row in rows:
+        if row.get("estop"):
+            console.print(f"E-STOP at {row['station']}: {row['estop']}", style="bold red", soft_wrap=True)
 
 
 def _print(facts: dict[str, Any], lab: Path) -> None:

@@ -52,17 +52,22 @@ COUNTS = {"periods": 5200, "late": 7, "faults": 3, "protective_stops": 2}
 def test_a_station_outside_every_lab(
     bench: Station, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("COLUMNS", "80")
     where = ("--address", bench.address, "--keys", str(tmp_path / "k/lab-a"))
     code, out, _ = call("status", *where, "--json", capsys=capsys)
     (row,) = json.loads(out)["stations"]
     assert (code, row["answers"], row["kind"]) == (0, True, "echo")
     assert {name: row[name] for name in COUNTS} == COUNTS
     code, out, _ = call("status", *where, capsys=capsys)
-    head, told = out.splitlines()
-    assert (code, head.split()[-4:]) == (0, ["periods", "late", "faults", "stops"])
+    head, told, counts = out.splitlines()
+    assert (code, head.split()) == (0, ["address", "what", "lease", "doing", "periods"])
     assert "echo at 1×" in told
-    assert told.split()[-4:] == ["5200", "7", "3", "2"]
+    assert told.split()[-1] == "5200"
+    assert counts == f"{bench.address}: late 7, faults 3, protective stops 2"
+    bench.cell.controller.estop("smoke in the cell")
+    _, out, _ = call("status", *where, capsys=capsys)
+    assert out.splitlines()[1].split()[-2:] == ["E-STOP", "5200"], "whole, also on 80 columns"
+    assert out.splitlines()[-1] == f"E-STOP at {bench.address}: smoke in the cell"
 
 
 def test_a_station_that_refuses_or_is_not_there_is_one_clear_line(
@@ -93,8 +98,9 @@ def test_stations_of_a_lab_tell_faults_and_late_actions(
     assert "no station answers at 127.0.0.1:1" in far["error"]
     _, out, _ = call("status", "--lab", str(lab.path), capsys=capsys)
     head, told = (line for line in out.splitlines() if line.startswith(("station ", "bench ")))
-    assert head.split()[-4:] == ["periods", "late", "faults", "stops"], "also on 80 columns"
-    assert told.split()[-4:] == ["5200", "7", "3", "2"]
+    assert head.split() == ["station", "address", "what", "lease", "doing", "periods"], "also on 80 columns"
+    assert told.split()[-1] == "5200"
+    assert "bench: late 7, faults 3, protective stops 2" in out.splitlines()
 
 
 def test_a_station_that_hangs_says_for_how_long_it_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
