@@ -31,7 +31,7 @@ from data.keeper_socket import Answer, Call, serve
 from data.lab import Lab
 from data.lab_git import LabGit
 from data.spool import Spool
-from nightlab.errors import LabError, NightlabError
+from nightlab.errors import LabError, NightlabError, UsageError
 from nightlab.heartbeat import beating
 from nightlab.records import (
     CampaignSpec,
@@ -111,7 +111,14 @@ class Keeper:
             name = started.campaign if started else asked.campaign
             if name not in known:
                 name = name or self.desk.new_name()
-                real = any(not station.simulated for station in self.lab.config.stations)
+                stations = self.lab.config.stations
+                if asked.stations > len(stations):
+                    raise UsageError(
+                        f"a campaign at {asked.stations} stations: the lab has {len(stations)} "
+                        f"({', '.join(station.station for station in stations)}). Ask for fewer, or declare more in "
+                        f"{self.lab.config_path}"
+                    )
+                real = any(not station.simulated for station in stations)
                 asked = asked.model_copy(update={"campaign": name, "real_stations": real})
                 self.desk.write(
                     "campaign_started", f"campaign_started:{request}", asked.model_dump(mode="json"), campaign=name

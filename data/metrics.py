@@ -12,6 +12,7 @@ import math
 from bisect import bisect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 
 from data.campaign_state import CampaignState
 from data.spans import Span, covered_s, split_idle, union
@@ -106,6 +107,13 @@ class _Busy:
         return station_a + (station_b - station_a) * (wall_s - wall_a) / ((wall_b - wall_a) or 1.0)
 
 
+def station_names(spec: CampaignSpec, events: Sequence[Event]) -> list[str]:
+    """Names of the campaign's stations; those that never took work are called `robot-1` and so on."""
+    names = {event.station for event in events if event.kind in ("work_claimed", "episode") and event.station}
+    others = (name for n in count(1) if (name := f"robot-{n}") not in names)
+    return sorted(names.union(islice(others, max(0, spec.stations - len(names)))))
+
+
 def measure(spec: CampaignSpec, events: Sequence[Event], *, window: Span | None = None) -> Metrics:
     """The measures of a campaign from its events (in ledger order).
 
@@ -117,7 +125,7 @@ def measure(spec: CampaignSpec, events: Sequence[Event], *, window: Span | None 
     begin_s = state.started_s
     end_s = max((event.wall_s for event in events if event.kind == "campaign_ended"), default=state.now_s)
     campaign_s = max(0.0, end_s - begin_s)
-    names = sorted({f"robot-{n}" for n in range(1, spec.stations + 1)} | {e.key.station for e in episodes})
+    names = station_names(spec, events)
     if window is not None:
         begin_s, end_s = window
         episodes = [e for e in episodes if e.rollout_end.wall_s > begin_s and e.reset_begin.wall_s < end_s]

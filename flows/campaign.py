@@ -53,7 +53,7 @@ async def campaign(spec: CampaignSpec) -> dict[str, Any]:
     watcher = asyncio.create_task(_watch(lab, name, progress))
     try:
         async with heart(hearts_dir(lab.lab), "campaign"):
-            robots = [f"robot-{number}" for number in range(1, spec.stations + 1)]
+            robots = [declared.station for declared in lab.lab.config.stations[: spec.stations]]
             ends = await asyncio.gather(*(_serve(lab, name, robot) for robot in robots))
     finally:
         watcher.cancel()

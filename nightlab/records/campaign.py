@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from nightlab.records.base import Record, SeedPool
 
@@ -138,6 +139,7 @@ class StationConfig(Record):
     """One station as `lab.yaml` declares it."""
 
     station: str
+    """Its name and that of its work pool: letters, digits, `-` and `_`; `campaign` is taken."""
     world: str = "push_t"
     profile: str = "nominal"
     speed: float = Field(default=10.0, ge=0)
@@ -167,3 +169,15 @@ class LabConfig(Record):
     """0 = chosen once and then kept."""
     prefect_database_url: str = ""
     """Empty: SQLite inside the lab. A PostgreSQL URL for a fleet."""
+
+    @model_validator(mode="after")
+    def _names_of_pools(self) -> Self:
+        names = [station.station for station in self.stations]
+        for name in names:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", name) or name == "campaign":
+                raise ValueError(
+                    f"a station called {name!r}: letters, digits, - and _ make a name, 40 at most; 'campaign' is taken"
+                )
+            if names.count(name) > 1:
+                raise ValueError(f"{names.count(name)} stations are called {name!r}; each needs a name of its own")
+        return self

@@ -114,6 +114,22 @@ def test_a_campaign_knows_whether_its_stations_are_all_simulated(lab: Lab) -> No
     assert CampaignSpec(profile="real").stations_differ
 
 
+def test_a_campaign_at_more_stations_than_the_lab_has_is_refused(lab: Lab) -> None:
+    async def call() -> None:
+        async with KeeperClient(lab.keeper_socket) as keeper:
+            with pytest.raises(UsageError) as refused:
+                await keeper.start_campaign(CampaignSpec(stations=3))
+            assert str(refused.value) == (
+                "a campaign at 3 stations: the lab has 2 (left, right). Ask for fewer, or declare more in "
+                f"{lab.config_path}"
+            )
+            assert (await keeper.start_campaign(CampaignSpec(stations=1))).campaign == "C1"
+
+    lab.write_config(LabConfig(stations=(StationConfig(station="left"), StationConfig(station="right"))))
+    with running(KEEPER, lab.path):
+        asyncio.run(call())
+
+
 def test_an_idea_from_workspace_to_decision(lab: Lab) -> None:
     proposal = Proposal(status=ProposalStatus.OK, researcher="offline", hypothesis="go round", parents=("I0",))
 

@@ -115,6 +115,23 @@ def test_a_wrong_lab_yaml_is_named(tmp_path: Path, text: str) -> None:
         Lab.open(lab.path)
 
 
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (("left", "left"), "2 stations are called 'left'; each needs a name of its own"),
+        (("left arm",), "a station called 'left arm': letters, digits, - and _ make a name"),
+        (("a,b",), "a station called 'a,b': letters"),
+        (("../x",), "a station called '../x': letters"),
+        (("campaign",), "a station called 'campaign': .*'campaign' is taken"),
+    ],
+)
+def test_stations_have_names_that_can_be_told_apart(tmp_path: Path, names: tuple[str, ...], says: str) -> None:
+    lab = scripted_lab(tmp_path / "lab")
+    lab.config_path.write_text("stations:\n" + "".join(f"- {{station: '{name}'}}\n" for name in names))
+    with pytest.raises(LabError, match=rf"is not a valid lab\.yaml: .*{says}"):
+        Lab.open(lab.path)
+
+
 def test_a_deep_lab_has_its_sockets_in_a_private_folder(tmp_path: Path) -> None:
     deep = Lab(tmp_path / ("d" * 120) / "lab")
     socket = deep.keeper_socket

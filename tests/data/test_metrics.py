@@ -50,6 +50,27 @@ def test_the_split_adds_up_and_agrees_with_mru(metrics: Metrics) -> None:
     assert set(metrics.stations) == {"robot-1", "robot-2"}
 
 
+def renamed(event: Event) -> Event:
+    """The same event at a station called `bench`, if it was at `robot-1`."""
+    if event.station != "robot-1":
+        return event
+    data = event.data | {"key": event.data["key"] | {"station": "bench"}} if event.kind == "episode" else event.data
+    return event.model_copy(update={"station": "bench", "data": data})
+
+
+def test_stations_are_called_what_the_lab_calls_them(campaign: SyntheticCampaign, metrics: Metrics) -> None:
+    found = measure(campaign.spec, [renamed(event) for event in campaign.events])
+    assert found.stations == {"bench": metrics.stations["robot-1"], "robot-2": metrics.stations["robot-2"]}
+    assert found.mru == pytest.approx(metrics.mru)
+
+
+def test_a_station_that_never_took_work_counts_as_idle(campaign: SyntheticCampaign, metrics: Metrics) -> None:
+    found = measure(campaign.spec.model_copy(update={"stations": 3}), campaign.events)
+    assert metrics.mru is not None
+    assert found.mru == pytest.approx(metrics.mru * 2 / 3)
+    assert sum(found.stations["robot-3"].values()) == pytest.approx(1.0)
+
+
 def test_mru_is_unknown_when_the_host_was_too_slow(campaign: SyntheticCampaign) -> None:
     spec = campaign.spec.model_copy(update={"speed": 11.0})
     found = measure(spec, campaign.events)

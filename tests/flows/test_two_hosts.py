@@ -29,6 +29,8 @@ from robots.keys import make_keys
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
+THERE = "bench-2"
+"""Name of the station on the other host: whatever lab.yaml says."""
 CUT_S = 12.0
 """Longer than the lease's TTL and than the client's patience: the station must go home by itself."""
 
@@ -79,7 +81,7 @@ def station(hosts: Hosts, tmp_path: Path) -> Iterator[str]:
     make_keys(tmp_path / "keys", [hosts.address], ["lab"])
     server = tmp_path / "keys" / "server"
     settings = {
-        "station": "robot-2", "driver": "simulated", "address": f"{hosts.address}:50051",
+        "station": THERE, "driver": "simulated", "address": f"{hosts.address}:50051",
         "config": {"world": "push_t", "profile": "nominal", "speed": 10.0, "station_seed": 7},
         "tls": {name: str(server / file) for name, file in (("ca", "ca.pem"), ("certificate", "server.pem"), ("key", "server.key"))},
         "tokens": str(server / "tokens.yaml"),
@@ -111,7 +113,7 @@ def test_a_stranger_is_refused(station: str, tmp_path: Path) -> None:
         with pytest.raises(StationError):
             await StationClient.connect(station, timeout_s=3.0)
         known = await StationClient.connect(station, keys=tmp_path / "keys" / "lab", timeout_s=20.0)
-        assert (await known.describe()).station_id == "robot-2"
+        assert (await known.describe()).station_id == THERE
         await known.close()
 
     asyncio.run(main())
@@ -122,7 +124,7 @@ def test_the_link_is_cut_in_the_middle_of_a_rollout(hosts: Hosts, station: str, 
     places = (
         StationConfig(station="robot-1", speed=10.0, station_seed=1001),
         StationConfig(
-            station="robot-2", speed=10.0, station_seed=7, address=station, remote=True,
+            station=THERE, speed=10.0, station_seed=7, address=station, remote=True,
             keys=str(tmp_path / "keys" / "lab"), admin_socket=str(tmp_path / "admin.sock"),
         ),
     )  # fmt: skip
@@ -139,9 +141,9 @@ def test_the_link_is_cut_in_the_middle_of_a_rollout(hosts: Hosts, station: str, 
     )  # fmt: skip
     try:
         deadline_s = time.monotonic() + 300
-        while not (len(_of(lab)) >= 2 and any(o.stage == "rollout" and o.station == "robot-2" for o in lab.look())):
+        while not (len(_of(lab)) >= 2 and any(o.stage == "rollout" and o.station == THERE for o in lab.look())):
             assert run.poll() is None, (tmp_path / "run.log").read_text()[-3000:]
-            assert time.monotonic() < deadline_s, "robot-2 ran no episodes over the link"
+            assert time.monotonic() < deadline_s, f"{THERE} ran no episodes over the link"
             time.sleep(0.05)
         durable, cut_s = lab.durable(), time.time()
         hosts.link("down")
@@ -149,11 +151,11 @@ def test_the_link_is_cut_in_the_middle_of_a_rollout(hosts: Hosts, station: str, 
         time.sleep(CUT_S)
         lab.look()
         assert any(where == "robot-1" for _, where, _ in lab.episodes[before:]), "the campaign went on with the others"
-        assert not any(where == "robot-2" and wall_s > cut_s + 2 for _, where, wall_s in lab.episodes)
+        assert not any(where == THERE and wall_s > cut_s + 2 for _, where, wall_s in lab.episodes)
         hosts.link("up")
         back_s = time.time()
-        while not any(where == "robot-2" and wall_s > back_s for _, where, wall_s in lab.episodes):
-            assert time.time() < back_s + 120, "robot-2 did not come back after its link was restored"
+        while not any(where == THERE and wall_s > back_s for _, where, wall_s in lab.episodes):
+            assert time.time() < back_s + 120, f"{THERE} did not come back after its link was restored"
             assert run.poll() is None, (tmp_path / "run.log").read_text()[-3000:]
             time.sleep(0.1)
             lab.look()
@@ -168,12 +170,12 @@ def test_the_link_is_cut_in_the_middle_of_a_rollout(hosts: Hosts, station: str, 
     found = audit(path, durable)
     assert (found.lost, found.twice, found.unfinished) == ([], [], [])
     faults = [event for event in LedgerReader(path / "ledger.db").events(kind="station_fault")]
-    assert any(event.station == "robot-2" for event in faults), "the cut is an event in the ledger"
+    assert any(event.station == THERE for event in faults), "the cut is an event in the ledger"
 
 
 def _of(lab: ChaosLab) -> list[str]:
     lab.look()
-    return [name for name, station, _ in lab.episodes if station == "robot-2"]
+    return [name for name, station, _ in lab.episodes if station == THERE]
 
 
 async def _stats(address: str, keys: Path) -> object:
