@@ -33,6 +33,7 @@ from prefect.workers.process import ProcessWorker
 from commands.environment import HEARTBEAT_S, PROJECT
 from commands.pools import CAMPAIGN_FLOWS, CAMPAIGN_POOL, STATION_FLOWS
 from commands.prefect_api import start_run as start_run
+from commands.station_speed import campaign_speed
 from nightlab.errors import ServiceError
 from nightlab.records import CampaignSpec, LabConfig
 
@@ -74,7 +75,7 @@ async def ensure(
     """
     flows = {path: load(path) for path in (*campaign_flows, *station_flows)}
     template = job_template(command or flow_command())
-    form = campaign_form(config) if config is not None else {}
+    form = campaign_form(config, await campaign_speed(config.stations)) if config is not None else {}
     async with get_client() as client:
         ids = dict(
             zip(
@@ -137,11 +138,11 @@ async def ensure_pool(client: PrefectClient, name: str, template: Mapping[str, A
         )
 
 
-def campaign_form(config: LabConfig) -> dict[str, Any]:
-    """What the form of a new campaign is filled in with: what this lab's stations are."""
+def campaign_form(config: LabConfig, speed: float) -> dict[str, Any]:
+    """What the form of a new campaign is filled in with: what this lab's stations are, and their speed."""
     first = config.stations[0]
     spec = CampaignSpec(
-        environment=config.environment, stations=len(config.stations), profile=first.profile, speed=first.speed
+        environment=config.environment, stations=len(config.stations), profile=first.profile, speed=speed
     )
     return {"spec": spec.model_dump(mode="json", exclude_none=True)}
 

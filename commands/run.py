@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import math
 import re
 import signal
 import time
@@ -15,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nightlab.errors import LabError, ServiceError, StationError, UsageError
+from nightlab.errors import LabError, ServiceError, UsageError
 from nightlab.records import CampaignSpec, LabConfig, StationConfig
 
 if TYPE_CHECKING:
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
 
     from data.lab import Lab
 
-ANSWER_S = 3.0
-"""How long a station that is served elsewhere may take to say its speed, wall seconds."""
 CAMPAIGN_STARTS = 20
 """How often in a row `nightlab run` starts its campaign's flow when that dies; each time it goes on from the ledger."""
 STALL_S = 180.0
@@ -149,9 +145,11 @@ def served_speed(text: str, environment: str, served: Mapping[str, str]) -> floa
     Raises:
         UsageError: a station runs at another speed than `text`.
     """
+    from commands.station_speed import own_speeds, slowest
+
     speeds = asyncio.run(own_speeds(served))
     if not text:
-        return min(speeds.values(), key=lambda own: own or math.inf, default=1.0)
+        return slowest(speeds.values())
     asked = read_speed(text, environment)
     for address, own in speeds.items():
         if own != asked:
@@ -161,24 +159,6 @@ def served_speed(text: str, environment: str, served: Mapping[str, str]) -> floa
                 "Leave --speed out: a campaign takes the speed of its stations"
             )
     return asked
-
-
-async def own_speeds(served: Mapping[str, str]) -> dict[str, float]:
-    """What stations say their speed is, by address, for those that answer; `served`: keys by address."""
-    from robots.client import StationClient
-
-    speeds: dict[str, float] = {}
-
-    async def ask(address: str, keys: str) -> None:
-        with contextlib.suppress(StationError):
-            client = await StationClient.connect(address, keys=keys, timeout_s=ANSWER_S)
-            try:
-                speeds[address] = (await client.describe()).speed
-            finally:
-                await client.close()
-
-    await asyncio.gather(*(ask(address, keys) for address, keys in served.items()))
-    return speeds
 
 
 def read_duration(text: str) -> float:

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 from commands.main import app
 from commands.run import check_address, declared_stations, open_lab, read_speed, served_speed, told_busy
 from commands.services import plan
+from commands.station_speed import campaign_speed
 from data.lab import Lab
 from nightlab.cards import card
 from nightlab.errors import UsageError
@@ -93,8 +95,23 @@ def test_a_campaign_at_served_stations_alone_takes_their_speed(tmp_path: Path, m
         lab = Lab.create(tmp_path / "lab", LabConfig(stations=(there,)))
         spec = asked(monkeypatch, "--lab", str(lab.path))
         assert (spec.stations, spec.speed) == (1, 5.0), "lab.yaml gives the addresses"
-        lab.write_config(LabConfig(stations=(StationConfig(station="robot-1"), there)))
+        lab.write_config(LabConfig(stations=(StationConfig(station="robot-2"), there)))
         assert asked(monkeypatch, "--lab", str(lab.path)).speed == 10.0
+
+
+def test_a_campaign_started_in_the_ui_takes_the_speed_of_its_stations(tmp_path: Path) -> None:
+    def speed(*stations: StationConfig) -> float:
+        return asyncio.run(campaign_speed(stations))
+
+    ours = StationConfig(station="robot-1", speed=7.0)
+    away = StationConfig(station="bench", address="127.0.0.1:1", remote=True)
+    with served(1) as real, served(5) as simulated:
+        there = [StationConfig(station=f"b{port[-4:]}", address=port, remote=True) for port in (real, simulated)]
+        assert speed(*there) == 1.0, "the slowest"
+        assert speed(there[1], away) == 5.0
+        assert speed(there[1], ours) == 7.0, "what lab.yaml gives the lab's own"
+    assert speed(away) == 1.0, "a real robot's, also while it is not there yet"
+    assert speed(away.model_copy(update={"keys": str(tmp_path / "none")})) == 1.0, "the lab comes up all the same"
 
 
 def test_a_speed_that_served_stations_do_not_have_is_refused(
