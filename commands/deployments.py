@@ -34,6 +34,7 @@ from commands.environment import HEARTBEAT_S, PROJECT
 from commands.pools import CAMPAIGN_FLOWS, CAMPAIGN_POOL, STATION_FLOWS
 from commands.prefect_api import start_run as start_run
 from commands.station_speed import campaign_speed
+from nightlab.cards import card
 from nightlab.errors import ServiceError
 from nightlab.records import CampaignSpec, LabConfig
 
@@ -139,11 +140,12 @@ async def ensure_pool(client: PrefectClient, name: str, template: Mapping[str, A
 
 
 def campaign_form(config: LabConfig, speed: float) -> dict[str, Any]:
-    """What the form of a new campaign is filled in with: what this lab's stations are, and their speed."""
+    """What the form of a new campaign is filled in with: what this lab's environment and stations are."""
     first = config.stations[0]
     spec = CampaignSpec(
-        environment=config.environment, stations=len(config.stations), profile=first.profile, speed=speed
-    )
+        environment=config.environment, stations=len(config.stations), profile=first.profile, speed=speed,
+        held_out_n=card(config.environment).held_out_n,
+    )  # fmt: skip
     return {"spec": spec.model_dump(mode="json", exclude_none=True)}
 
 
