@@ -140,6 +140,9 @@ class CampaignState:
                     work.stage = str(event.data.get("stage", ""))
                     if work.stage == "rollout":
                         work.ready_s = work.ready_s or event.wall_s
+            case "note":
+                for work in self._works_of(event):
+                    work.waited_s += float(event.data.get("waited_s", 0.0))
             case "dispatched":
                 for work in self._works_of(event):
                     work.place = event.station

@@ -330,7 +330,7 @@ def main() -> int:
     options = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    yield_processor(nice=19)
+    yield_processor()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     beat_in_thread(options.heartbeat_file)
     try:

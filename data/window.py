@@ -31,12 +31,14 @@ ENOUGH = 5
 
 
 def preparation_s(state: CampaignState, now_s: float) -> float:
-    """Mean wall seconds from claiming an idea to having it trained and checked; 0 before any was begun.
+    """Mean wall seconds from claiming an idea to having it trained and checked, waits for a place to train left out.
+
+    0 before any was begun.
 
     While few are known, those under way count with the time that they have taken so far.
     """
     searches = [work for work in state.works.values() if work.work.kind is WorkKind.SEARCH]
-    done = [work.ready_s - work.claimed_s for work in searches if work.ready_s][-LATEST:]
+    done = [work.ready_s - work.claimed_s - work.waited_s for work in searches if work.ready_s][-LATEST:]
     if len(done) < ENOUGH:
         done += [now_s - work.claimed_s for work in searches if not work.ready_s and not work.ended]
     return sum(done) / len(done) if done else 0.0

@@ -17,6 +17,8 @@ class WorkState:
     claims: int = 1
     ready_s: float = 0.0
     """Wall time at which it was ready for a robot (its rollout stage began); 0: not yet."""
+    waited_s: float = 0.0
+    """Wall seconds of its preparation in which it waited for a place to train."""
     place: str = ""
     """The station whose robot it was given; empty: not yet."""
     busy_s: float = 0.0

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from nightlab.errors import PolicyError
+from nightlab.priority import NICE, yield_session
 from nightlab.processes import kill_group, until_stopped
 from nightlab.records import Checkpoint
 from nightlab.sandbox import Level, Limits
@@ -68,7 +69,7 @@ class SandboxedTrainer:
     async def _run(self, jail: Jail, workspace: Path, out: Path, budget_s: float) -> str:
         inside = jail.sandbox.inside
         argv = jail.argv(
-            {"mode": "train", "code": inside(workspace, "/code"), "argv": ["--out", inside(out, "/out")]},
+            {"mode": "train", "code": inside(workspace, "/code"), "argv": ["--out", inside(out, "/out")], "nice": NICE},
             read_only=[(workspace, "/code")],
             read_write=[(out, "/out")],
             limits=self.limits,
@@ -80,6 +81,7 @@ class SandboxedTrainer:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        yield_session(process.pid)
         assert process.stdout is not None
         doom: list[str] = []
 

@@ -1,17 +1,14 @@
 """Stage 2: a researcher edits a private copy of the incumbent; the keeper commits it as an idea.
 
-The offline researcher is told of every pending idea, so its proposals are made one at a time (a file lock over the lab's
-fleet); coding agents think in parallel.
+The offline researcher is told of every pending idea, so its proposals are made one at a time (tasks/turns.py, over the
+lab's fleet); coding agents think in parallel.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ from nightlab.records import CampaignSpec, Passage, Proposal, ProposalContext, P
 from nightlab.seeding import derive
 from tasks.context import LabContext
 from tasks.stage import stage
+from tasks.turns import turn
 
 TRIES = 3
 """Proposals asked for before the iteration ends as NO_CHANGE."""
@@ -42,7 +40,7 @@ async def propose(
     detail = ""
     for attempt in range(TRIES):
         name = spec.researcher if attempt < TRIES - 1 else "offline"
-        async with _turn(lab.lab.run_dir / "propose.lock", exclusive=name == "offline"):
+        async with turn(lab.lab.run_dir / "propose") if name == "offline" else nullcontext():
             proposal, workspace = await _ask(lab, spec, name, iteration, parent, passages, literature, attempt)
             if proposal.status is not ProposalStatus.OK and (lack := short(lab.lab)):
                 raise DiskFullError(f"{name} had no room to work in: {lack}")  # the stage waits, and asks again
@@ -122,17 +120,3 @@ async def _usage(lab: LabContext, campaign: str, iteration: str, station: str, p
         wall_s=proposal.wall_s,
         **proposal.usage.model_dump(mode="json"),
     )
-
-
-@asynccontextmanager
-async def _turn(path: Path, *, exclusive: bool) -> AsyncIterator[None]:
-    """Hold the lab-wide lock while the offline researcher reads the ledger, proposes and commits."""
-    if not exclusive:
-        yield
-        return
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        await asyncio.to_thread(fcntl.flock, descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

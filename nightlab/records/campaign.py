@@ -165,6 +165,8 @@ class LabConfig(Record):
     stations: tuple[StationConfig, ...] = Field(min_length=1)
     window: int = Field(default=0, ge=0, le=32)
     """Ideas under way per station at most; 0 = no limit but the schedule's own."""
+    trainings: int = Field(default=0, ge=0, le=256)
+    """Trainings at once on this host; 0 = as many as it has processors. Set 1 where they share a GPU."""
     prefect_port: int = 0
     """0 = chosen once and then kept."""
     prefect_database_url: str = ""

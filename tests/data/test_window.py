@@ -65,6 +65,19 @@ def test_the_window_is_think_and_train_over_trial_plus_one_and_the_one_at_the_ro
     assert window.window(bench.state, START_S) == wanted + beside
 
 
+def test_waiting_for_a_place_to_train_is_no_preparation() -> None:
+    bench = Bench()
+    for number in range(1, 6):
+        name = f"I{number}"
+        work = bench.think(name, 0)
+        bench._emit(50, "note", name, "robot-1", data={"note": "waited for a place to train", "waited_s": 400.0})
+        bench.ready(name, 500)
+        bench.place(name, 500, "robot-1")
+        bench.trial(work, 500, 1005)
+    assert window.preparation_s(bench.state, START_S) == 100
+    assert window.window(bench.state, START_S) == 2, "else ideas that only wait would call for ever more of them"
+
+
 def test_before_anything_is_known_two_ideas_are_begun_and_more_as_thinking_drags_on() -> None:
     bench = Bench()
     bench.think("I1", 0)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from nightlab.errors import PolicyError
@@ -15,6 +17,8 @@ from nightlab.sandbox import Level, _trouble
 from policies.trainer import SandboxedTrainer, checkpoint_sha256
 from tasks.integrity import check_checkpoint
 
+ENABLED = Path("/proc/sys/kernel/sched_autogroup_enabled")
+AUTOGROUP = ENABLED.exists() and ENABLED.read_text().strip() == "1"
 LEVELS: tuple[Level, ...] = tuple(level for level in ("bwrap", "landlock", "rlimits") if _trouble(level) is None)  # type: ignore[misc]
 GOOD = "(out / 'config.json').write_text('{}')"
 
@@ -50,6 +54,26 @@ def test_a_checkpoint_is_made_and_named_by_its_content(tmp_path: Path, level: Le
     assert (tmp_path / "out" / "copy.yaml").read_text() == "gain: 2.5\n"
     (tmp_path / "out" / "params.yaml").write_text("gain: 2.6\n")
     assert checkpoint_sha256(tmp_path / "out") != made.sha256
+
+
+@pytest.mark.skipif(not AUTOGROUP, reason="this kernel does not share the processor among sessions")
+@pytest.mark.parametrize("level", LEVELS)
+def test_training_waits_where_a_robot_wants_the_processor(tmp_path: Path, level: Level) -> None:
+    read = "print(Path('/proc/self/autogroup').read_text())" if level == "bwrap" else "time.sleep(3)"
+
+    async def main() -> str:
+        training = asyncio.create_task(asyncio.to_thread(train, tmp_path, f"{read}; {GOOD}", level=level))
+        while level != "bwrap" and not training.done():  # it may not see /proc: looked at from outside
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(OSError):
+                    group = Path(f"/proc/{process.pid}/autogroup").read_text()
+                    if group.split()[-1] == "10":
+                        await training
+                        return group
+            await asyncio.sleep(0.05)
+        return (await training).log
+
+    assert asyncio.run(main()).split()[-2:] == ["nice", "10"]
 
 
 def test_dvc_holds_a_checkpoint_by_hard_links_which_training_must_not_leave(tmp_path: Path) -> None:
