@@ -11,6 +11,7 @@ Events it reads, with their `data`:
 | station_up | a station flow began: what it had claimed before and not ended is handed out again |
 | station_parked | reason: a reset used up its attempts; no work until `station_unparked`, what it held waits for it |
 | stage_started | stage |
+| note | waited_s: how long its work waited for a processor |
 | dispatched | station: an idea's trial was given that robot |
 | episode | an EpisodeRecord |
 | judged | a Judgement and, where it differs from the iteration, `idea` |
@@ -137,7 +138,7 @@ class CampaignState:
                 self.parked.pop(event.station, None)
             case "stage_started":
                 for work in self._works_of(event):
-                    work.stage = str(event.data.get("stage", ""))
+                    work.stage, work.begun_s = str(event.data.get("stage", "")), work.begun_s or event.wall_s
                     if work.stage == "rollout":
                         work.ready_s = work.ready_s or event.wall_s
             case "note":

@@ -26,21 +26,23 @@ FRUITLESS = (IterationStatus.NO_CHANGE, IterationStatus.CRASHED, IterationStatus
 """Ends that brought no result: several in a row slow a station's search down, and nothing else of what it does."""
 PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 """Pause after two fruitless ideas in a row, doubled with each further one, at most so long; wall seconds."""
+UNBEGUN = 2
+"""So many ideas that were claimed and have not begun keep a station from claiming another: its host is behind."""
 ENOUGH = 5
 """From so many finished preparations on, those that are still under way no longer count in their mean."""
 
 
 def preparation_s(state: CampaignState, now_s: float) -> float:
-    """Mean wall seconds from claiming an idea to having it trained and checked, waits for a place to train left out.
+    """Mean wall seconds from an idea's first stage to having it trained and checked; 0 before any was begun.
 
-    0 before any was begun.
-
-    While few are known, those under way count with the time that they have taken so far.
+    What only grows with the number of ideas under way is left out, or a busy host would call for ever more of them: how
+    long a claim waits for its first stage, and a stage for a processor. While few are known, those under way count with
+    the time that they have taken so far.
     """
-    searches = [work for work in state.works.values() if work.work.kind is WorkKind.SEARCH]
-    done = [work.ready_s - work.claimed_s - work.waited_s for work in searches if work.ready_s][-LATEST:]
+    searches = [w for w in state.works.values() if w.work.kind is WorkKind.SEARCH and w.begun_s and w.claims == 1]
+    done = [work.ready_s - work.begun_s - work.waited_s for work in searches if work.ready_s][-LATEST:]
     if len(done) < ENOUGH:
-        done += [now_s - work.claimed_s for work in searches if not work.ready_s and not work.ended]
+        done += [now_s - work.begun_s for work in searches if not work.ready_s and not work.ended]
     return sum(done) / len(done) if done else 0.0
 
 
@@ -72,6 +74,9 @@ def enough(state: CampaignState, station: str, now_s: float, most: int = 0) -> s
     allowed = min(spec.window or window(state, now_s), most or MOST)
     if mine >= allowed:
         return f"{mine} of {allowed} ideas are under way"
+    unbegun = sum(work.work.station == station and not work.begun_s for work in searches)
+    if unbegun >= UNBEGUN:
+        return f"{unbegun} ideas that it has claimed have not begun yet"
     in_a_row, ended_s = fruitless(state, station)
     pause_s = min(LONGEST_PAUSE_S, PAUSE_S * 2.0 ** min(in_a_row - 2, 10))
     if in_a_row >= 2 and 0 <= now_s - ended_s < pause_s:  # below 0 the clock was set back

@@ -15,10 +15,12 @@ class WorkState:
     claimed_s: float
     stage: str = ""
     claims: int = 1
+    begun_s: float = 0.0
+    """Wall time at which its first stage began; 0: not yet."""
     ready_s: float = 0.0
     """Wall time at which it was ready for a robot (its rollout stage began); 0: not yet."""
     waited_s: float = 0.0
-    """Wall seconds of its preparation in which it waited for a place to train."""
+    """Wall seconds of its preparation in which it waited for a processor."""
     place: str = ""
     """The station whose robot it was given; empty: not yet."""
     busy_s: float = 0.0

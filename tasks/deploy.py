@@ -13,6 +13,7 @@ from nightlab.records import StationSpec
 from policies.check import check_policy
 from robots.client import StationClient
 from tasks.context import LabContext
+from tasks.processors import computing
 from tasks.reach import reachable
 from tasks.stage import stage
 from tasks.train import checkpoint_dir
@@ -36,7 +37,8 @@ async def deploy(
     finally:
         await client.close()
     observations += read_observations(lab.lab, campaign, RECORDED) or _legal(spec)
-    problems = await check_policy(Path(code_dir), checkpoint_dir(lab, checkpoint), spec, observations)
+    async with computing(lab, "deploy", campaign=campaign, iteration=iteration, station=station):
+        problems = await check_policy(Path(code_dir), checkpoint_dir(lab, checkpoint), spec, observations)
     return {"problems": problems}
 
 

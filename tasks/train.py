@@ -1,13 +1,11 @@
 """Stage 3: the idea's `train.py` makes a checkpoint in a sandbox; one retry, then the idea is recorded as CRASHED.
 
-Only so many train at once as the host has processors (`trainings` in lab.yaml): more would only make each other slow, until
-all of them exceed their budget. The window does not count the wait as preparation, or it would begin ever more of them.
+Only so many train at once as the host has processors (tasks/processors.py), or `trainings` in lab.yaml says.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import time
 from pathlib import Path
@@ -18,18 +16,11 @@ from nightlab.records import CampaignSpec, Checkpoint
 from nightlab.seeding import derive
 from policies.trainer import SandboxedTrainer
 from tasks.context import LabContext
+from tasks.processors import computing
 from tasks.stage import stage
-from tasks.turns import turn
 
 TRAIN_BUDGET_S = 600.0
 """Wall seconds that one training may take."""
-WAITED_S = 0.5
-"""Shorter waits for a place to train are not written down."""
-
-
-def processors() -> int:
-    """Processors that this process may use: so many trainings at once make the most of them."""
-    return len(os.sched_getaffinity(0))
 
 
 @stage("train", retry_delays_s=(0.5,))
@@ -41,12 +32,9 @@ async def train(lab: LabContext, campaign: str, iteration: str, *, station: str,
     partial = out.with_name(f".{iteration}-{time.time_ns()}")
     partial.mkdir(parents=True)
     try:
-        async with turn(lab.lab.run_dir / "train", lab.lab.config.trainings or processors()) as waited_s:
-            if waited_s > WAITED_S:
-                await lab.note(
-                    "note", f"{campaign}:{iteration}:train-waited:{time.time_ns()}", campaign=campaign,
-                    iteration=iteration, station=station, note="waited for a place to train", waited_s=waited_s,
-                )  # fmt: skip
+        async with computing(
+            lab, "train", campaign=campaign, iteration=iteration, station=station, places=lab.lab.config.trainings
+        ):
             made = await SandboxedTrainer().train(code_dir, partial, budget_s=TRAIN_BUDGET_S)
         known = lab.idea(idea)
         if known is not None and known.parent is not None:

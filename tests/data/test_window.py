@@ -25,8 +25,12 @@ class Bench:
 
     def think(self, name: str, at_s: float, station: str = "robot-1") -> Work:
         work = Work(kind=WorkKind.SEARCH, campaign="C1", iteration=name, station=station, parent="I0")
-        self._emit(at_s, "work_claimed", name, station, data=work.model_dump(mode="json"))
+        self.claim(work, at_s)
+        self._emit(at_s, "stage_started", name, station, data={"stage": "literature"})
         return work
+
+    def claim(self, work: Work, at_s: float) -> None:
+        self._emit(at_s, "work_claimed", work.iteration, work.station, data=work.model_dump(mode="json"))
 
     def ready(self, name: str, at_s: float, station: str = "robot-1") -> None:
         self._emit(at_s, "stage_started", name, station, data={"stage": "rollout"})
@@ -65,17 +69,41 @@ def test_the_window_is_think_and_train_over_trial_plus_one_and_the_one_at_the_ro
     assert window.window(bench.state, START_S) == wanted + beside
 
 
-def test_waiting_for_a_place_to_train_is_no_preparation() -> None:
+def test_waiting_for_a_processor_is_no_preparation() -> None:
     bench = Bench()
     for number in range(1, 6):
         name = f"I{number}"
         work = bench.think(name, 0)
-        bench._emit(50, "note", name, "robot-1", data={"note": "waited for a place to train", "waited_s": 400.0})
+        bench._emit(50, "note", name, "robot-1", data={"note": "waited for a processor to train", "waited_s": 400.0})
         bench.ready(name, 500)
         bench.place(name, 500, "robot-1")
         bench.trial(work, 500, 1005)
     assert window.preparation_s(bench.state, START_S) == 100
     assert window.window(bench.state, START_S) == 2, "else ideas that only wait would call for ever more of them"
+
+
+def test_a_host_that_begins_its_ideas_late_is_given_no_more_of_them() -> None:
+    bench = measured(600, 1005)
+    assert window.window(bench.state, START_S) == 8
+    works = [Work(kind=WorkKind.SEARCH, campaign="C1", iteration=f"I{n}", station="robot-1") for n in (6, 7)]
+    bench.claim(works[0], 2000)
+    assert bench.enough(2000) == ""
+    bench.claim(works[1], 2000)
+    assert bench.enough(2900) == "2 ideas that it has claimed have not begun yet"
+    assert bench.enough(2900, "robot-2") == ""
+    bench._emit(2900, "stage_started", "I6", "robot-1", data={"stage": "literature"})
+    assert bench.enough(2900) == ""
+    bench.ready("I6", 3500)
+    assert window.preparation_s(bench.state, START_S + 3500) == 600, "from the first stage on"
+
+
+def test_an_idea_that_was_claimed_again_says_nothing_of_how_long_one_takes() -> None:
+    bench = measured(600, 1005)
+    again = bench.think("I6", 1000)
+    bench._emit(1100, "station_up", station="robot-1")
+    bench.claim(again, 1100)
+    bench.ready("I6", 1101)  # its stages had finished before
+    assert window.preparation_s(bench.state, START_S + 1200) == 600
 
 
 def test_before_anything_is_known_two_ideas_are_begun_and_more_as_thinking_drags_on() -> None:
