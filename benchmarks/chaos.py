@@ -184,8 +184,8 @@ class Chaos:
         if motion is not None and death is not None:
             motion.close()
             stopped_s = motion_s = motion.stopped_after(fault_s, at.iteration)
-            if process != "trial" and stopped_s is not None and death.wall_s is not None:  # the kernel kills it next
-                motion_s = max(0.0, fault_s + stopped_s - death.wall_s)
+            if process != "trial" and stopped_s is not None:  # the kernel kills the trial next, unless it lives on
+                motion_s = None if death.wall_s is None else max(0.0, fault_s + stopped_s - death.wall_s)
         if self.lab.ended.get(at.mark, float("inf")) <= fault_s:
             self._missed(cell, "the stage was over before the fault came")
             return None
