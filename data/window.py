@@ -28,6 +28,8 @@ PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 """Pause after two fruitless ideas in a row, doubled with each further one, at most so long; wall seconds."""
 UNBEGUN = 2
 """So many ideas that were claimed and have not begun keep a station from claiming another: its host is behind."""
+LATE_S = 60.0
+"""A claim that has not begun by then perhaps never will, and keeps nobody from anything; wall seconds."""
 ENOUGH = 5
 """From so many finished preparations on, those that are still under way no longer count in their mean."""
 
@@ -74,7 +76,9 @@ def enough(state: CampaignState, station: str, now_s: float, most: int = 0) -> s
     allowed = min(spec.window or window(state, now_s), most or MOST)
     if mine >= allowed:
         return f"{mine} of {allowed} ideas are under way"
-    unbegun = sum(work.work.station == station and not work.begun_s for work in searches)
+    unbegun = sum(
+        work.work.station == station and not work.begun_s and now_s - work.claimed_s < LATE_S for work in searches
+    )
     if unbegun >= UNBEGUN:
         return f"{unbegun} ideas that it has claimed have not begun yet"
     in_a_row, ended_s = fruitless(state, station)

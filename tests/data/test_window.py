@@ -89,12 +89,13 @@ def test_a_host_that_begins_its_ideas_late_is_given_no_more_of_them() -> None:
     bench.claim(works[0], 2000)
     assert bench.enough(2000) == ""
     bench.claim(works[1], 2000)
-    assert bench.enough(2900) == "2 ideas that it has claimed have not begun yet"
-    assert bench.enough(2900, "robot-2") == ""
-    bench._emit(2900, "stage_started", "I6", "robot-1", data={"stage": "literature"})
-    assert bench.enough(2900) == ""
-    bench.ready("I6", 3500)
-    assert window.preparation_s(bench.state, START_S + 3500) == 600, "from the first stage on"
+    assert bench.enough(2050) == "2 ideas that it has claimed have not begun yet"
+    assert bench.enough(2050, "robot-2") == ""
+    assert bench.enough(2060) == "", "not for ever"
+    bench._emit(2050, "stage_started", "I6", "robot-1", data={"stage": "literature"})
+    assert bench.enough(2050) == ""
+    bench.ready("I6", 2650)
+    assert window.preparation_s(bench.state, START_S + 2650) == 600, "from the first stage on"
 
 
 def test_an_idea_that_was_claimed_again_says_nothing_of_how_long_one_takes() -> None:
