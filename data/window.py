@@ -28,7 +28,7 @@ PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 """Pause after two fruitless ideas in a row, doubled with each further one, at most so long; wall seconds."""
 UNBEGUN = 2
 """So many ideas that were claimed and have not begun keep a station from claiming another: its host is behind."""
-LATE_S = 60.0
+LATE_S = 600.0
 """A claim that has not begun by then perhaps never will, and keeps nobody from anything; wall seconds."""
 ENOUGH = 5
 """From so many finished preparations on, those that are still under way no longer count in their mean."""

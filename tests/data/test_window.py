@@ -89,9 +89,9 @@ def test_a_host_that_begins_its_ideas_late_is_given_no_more_of_them() -> None:
     bench.claim(works[0], 2000)
     assert bench.enough(2000) == ""
     bench.claim(works[1], 2000)
-    assert bench.enough(2050) == "2 ideas that it has claimed have not begun yet"
-    assert bench.enough(2050, "robot-2") == ""
-    assert bench.enough(2060) == "", "not for ever"
+    assert bench.enough(2599) == "2 ideas that it has claimed have not begun yet"
+    assert bench.enough(2599, "robot-2") == ""
+    assert bench.enough(2600) == "", "not for ever"
     bench._emit(2050, "stage_started", "I6", "robot-1", data={"stage": "literature"})
     assert bench.enough(2050) == ""
     bench.ready("I6", 2650)
