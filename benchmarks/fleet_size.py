@@ -4,8 +4,8 @@
     python -m benchmarks.fleet_size --stations 32 --minutes 60 --json      # the hour without "database is locked"
 
 Starts a lab of simulated stations, leaves it alone for a minute (CPU of Prefect server and fleet), then runs a station
-flow on every pool that starts iterations (`benchmarks/fleet_probe.py`). An iteration without work is timed from its call
-to its end, so its start is shorter than what is printed.
+flow on every pool that starts iterations without work (`benchmarks/fleet_probe.py`), all of them at once: far more of them
+than a campaign at real time, where a station begins one in some minutes.
 """
 
 from __future__ import annotations
@@ -51,8 +51,10 @@ def idle(state: LabState, seconds: float) -> dict[str, float]:
     return {**{name: round(value, 3) for name, value in cores.items()}, "sum": round(sum(cores.values()), 3)}
 
 
-async def starts(lab: Lab, state: LabState, n: int, every_s: float, until_s: float, room: Path) -> list[float]:
-    """Wall seconds per iteration over all stations; raises if a probe fails."""
+async def starts(
+    lab: Lab, state: LabState, n: int, every_s: float, until_s: float, room: Path
+) -> list[tuple[float, float]]:
+    """(from the call to its running, to its end), wall seconds, per iteration of all stations; raises if a probe fails."""
     from prefect.client.orchestration import get_client
 
     from commands.deployments import deploy, load
@@ -86,7 +88,14 @@ async def starts(lab: Lab, state: LabState, n: int, every_s: float, until_s: flo
                         f"the probe of {robot} ended {found.name}: {found.message}; see {lab.run_dir}/logs"
                     )
                 del waiting[robot]
-    return [took for robot in robots for took in json.loads((room / f"{robot}.json").read_text())]
+    return [(start, end) for robot in robots for start, end in json.loads((room / f"{robot}.json").read_text())]
+
+
+def quantiles(values: Sequence[float]) -> dict[str, float]:
+    """Median, 95th percentile and largest, seconds."""
+    found = sorted(values)
+    at = {"p50_s": len(found) // 2, "p95_s": min(len(found) - 1, int(0.95 * len(found))), "max_s": -1}
+    return {name: round(found[index], 3) for name, index in at.items()}
 
 
 def locked(lab: Lab) -> int:
@@ -126,17 +135,15 @@ def measure(
         say(f"idle: {cores['sum']:.2f} cores (Prefect server {cores['prefect']:.2f}, fleet {cores['fleet']:.2f})")
         begin_s = time.monotonic()
         with tempfile.TemporaryDirectory() as room:
-            took = sorted(asyncio.run(starts(lab, state, n, every_s, time.time() + 60 * minutes, Path(room))))
+            took = asyncio.run(starts(lab, state, n, every_s, time.time() + 60 * minutes, Path(room)))
         busy_s = time.monotonic() - begin_s
         after = read_state(lab)
         restarts = sum(process.restarts for process in after.processes.values()) if after else None
         return {
             "stations": stations, "ready_s": round(ready_s, 1), "idle_s": idle_s, "idle_cores": cores,
-            "iteration_start": {
-                "n": len(took), "p50_s": round(took[len(took) // 2], 3),
-                "p95_s": round(took[min(len(took) - 1, int(0.95 * len(took)))], 3), "max_s": round(took[-1], 3),
-                "per_s": round(len(took) / busy_s, 2),
-            },
+            "iterations": len(took), "per_s": round(len(took) / busy_s, 2),
+            "iteration_start": quantiles([start for start, _ in took]),
+            "empty_iteration": quantiles([end for _, end in took]),
             "database_is_locked": locked(lab), "restarts": restarts, "wall_s": round(busy_s, 1),
             "load_average": round(os.getloadavg()[1], 1),
         }  # fmt: skip

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,6 +40,10 @@ SPEEDS = ((2, 8.0), (8, 3.0), (16, 1.5))
 """Default speed up to so many stations: what two cores carry with less than 1 % of the actions late."""
 STUCK_S = 240.0
 """Without any event for so long, and as long as an idea takes beside it, the campaign is given up, wall s."""
+MODEL_RUNS = 50
+"""Simulated fleets per prediction."""
+LATEST_TRIALS = 4.0
+"""Trials under way at the end of the measured time are waited for, so many of the trial's time at most."""
 START_S = 300.0
 """Longest wait for the processes of many stations, wall s."""
 
@@ -86,8 +90,6 @@ def mru(
 
 
 async def _both(order: Order, *, published: bool) -> dict[str, Any]:
-    from data.fleet_model import FleetTimes, forecast
-
     ours = await _run(order, "window", {})
     ways, beside = {"window": ours}, {"mru": None, "mru_reason": "not measured"}
     if published:
@@ -96,29 +98,52 @@ async def _both(order: Order, *, published: bool) -> dict[str, Any]:
             ways["published"] = beside
         except ServiceError as error:  # what was measured already is not lost
             beside["mru_reason"] = str(error)
-    horizon_s = order.minutes * 60
     for name, found in ways.items():
-        alone = name == "published"
-        times = FleetTimes(
-            think_s=found["think_s"], think_sigma=THINK_SIGMA, train_s=found["train_s"], trial_s=found["trial_s"],
-            trial_sigma=found["trial_sigma"], gap_s=found["gap_s"],
-            episode_s=0.0 if alone else found["episode_s"], filler_useful=found["filler_useful"],
-            decide_s=found["decide_s"], window=-1 if alone else 0,
-        )  # fmt: skip
-        (predicted,) = forecast(times, [order.stations], runs=50, horizon_s=horizon_s, warm_up_s=-1)
-        found["predicted"] = {
-            "mru": predicted.mru,
-            "mru_range": predicted.mru_range,
-            "useful_share": predicted.useful_share,
-            "useful_share_range": predicted.useful_share_range,
-            "ranges": "nine of ten runs of this length",
-            "command": f"nightlab simulate-fleet --sizes {order.stations} --think lognormal:{times.think_s:g}:{THINK_SIGMA} "
-            f"--train-s {times.train_s:g} --trial-s {times.trial_s:g} --trial-sigma {times.trial_sigma:.3g} "
-            f"--gap-s {times.gap_s:.3g} --episode-s {times.episode_s:.3g} "
-            f"--filler-useful {times.filler_useful:.3g} --decide-s {times.decide_s:.3g} --window {times.window} "
-            f"--horizon-s {horizon_s:g} --warm-up-s -1 --runs 50",
-        }
+        found["predicted"] = predictions(found, order, alone=name == "published")
     return {**ours, "published_way": beside}
+
+
+def predictions(found: dict[str, Any], order: Order, *, alone: bool) -> dict[str, Any]:
+    """What the model says of one measured run: of many like it by its mean times, and of itself by each idea's own.
+
+    Args:
+        found: `figures`.
+        order: What was asked for.
+        alone: The published way.
+    """
+    from data.fleet_model import FleetTimes, forecast
+
+    times = FleetTimes(
+        think_s=found["think_s"], think_sigma=THINK_SIGMA, train_s=found["train_s"], trial_s=found["trial_s"],
+        trial_sigma=found["trial_sigma"], gap_s=found["gap_s"], episode_s=0.0 if alone else found["episode_s"],
+        filler_useful=found["filler_useful"], window=-1 if alone else 0,
+    )  # fmt: skip
+    replayed = replace(times, prepared_s=tuple(found["prepared_s"]), tried_s=tuple(found["tried_s"]))
+    horizon_s = order.minutes * 60
+    many, same = (
+        forecast(each, [order.stations], runs=MODEL_RUNS, horizon_s=horizon_s, warm_up_s=-1)[0]
+        for each in (times, replayed)
+    )
+    command = (
+        f"nightlab simulate-fleet --sizes {order.stations} --think lognormal:{times.think_s:g}:{THINK_SIGMA} "
+        f"--train-s {times.train_s:g} --trial-s {times.trial_s:g} --trial-sigma {times.trial_sigma:.3g} "
+        f"--gap-s {times.gap_s:.3g} --episode-s {times.episode_s:.3g} --filler-useful {times.filler_useful:.3g} "
+        f"--window {times.window} --horizon-s {horizon_s:g} --warm-up-s -1 --runs {MODEL_RUNS}"
+    )
+    listed = (",".join(f"{value:g}" for value in found[name]) for name in ("prepared_s", "tried_s"))
+    return {
+        "mru": many.mru,
+        "mru_range": many.mru_range,
+        "useful_share": many.useful_share,
+        "useful_share_range": many.useful_share_range,
+        "ranges": "nine of ten runs of this length",
+        "command": command,
+        "replayed": {
+            "mru": same.mru,
+            "useful_share": same.useful_share,
+            "command": "{} --prepared-s {} --tried-s {}".format(command, *listed),
+        },
+    }
 
 
 async def _run(order: Order, name: str, way: dict[str, Any]) -> dict[str, Any]:
@@ -181,10 +206,11 @@ async def _measure(
         spec = await keeper.start_campaign(pinned(spec))
     await start_run("campaign/campaign", {"spec": spec.model_dump(mode="json")})
     state, seq, begin_s, told_s = CampaignState(spec=spec), 0, 0.0, 0.0
-    takes_s = order.minutes * 60 / order.speed
+    takes_s, latest_s = (each / order.speed for each in (order.minutes * 60, LATEST_TRIALS * order.trial_s))
+    undecided: set[str] | None = None
     stuck_s = STUCK_S + whole_s(order.trial_s) / order.speed
     with LedgerReader(lab.ledger_path) as ledger:
-        while not begin_s or time.time() < begin_s + takes_s + EPISODE_MOST_S / spec.speed + 3.0:
+        while not begin_s or undecided is None or undecided:
             await asyncio.sleep(1.0)
             for event in ledger.events(campaign=spec.campaign, since=seq):
                 seq = event.seq
@@ -192,12 +218,23 @@ async def _measure(
             if state.ended_reason is not None or time.time() - state.now_s > stuck_s:
                 reason = state.ended_reason or f"nothing happened for {stuck_s:.0f} s; see run/logs/fleet.log"
                 raise ServiceError(f"the campaign of {lab.path} ended before it was measured: {reason}")
+            beyond_s = time.time() - begin_s - takes_s if begin_s else -1.0
+            if undecided is None and beyond_s > EPISODE_MOST_S / spec.speed + 3.0:
+                undecided = at_robots(state)
+            elif undecided:
+                undecided = undecided & at_robots(state) if beyond_s < latest_s else set()
             if not begin_s and warm(state, time.time(), order.trial_s):
                 begin_s = time.time()
             if time.time() - told_s > 30:
                 told_s = time.time()
                 say(_line(state, begin_s, takes_s))
         return spec, ledger.events(campaign=spec.campaign), (begin_s, begin_s + takes_s)
+
+
+def at_robots(state: CampaignState) -> set[str]:
+    """Iterations of the ideas that have been given a robot and are not decided."""
+    searches = (work for work in state.running if work.work.kind is WorkKind.SEARCH)
+    return {work.work.iteration for work in searches if work.place}
 
 
 def warm(state: CampaignState, now_s: float, trial_s: float) -> bool:
@@ -215,7 +252,8 @@ def whole_s(trial_s: float) -> float:
 def figures(spec: CampaignSpec, events: list[Event], window: tuple[float, float], asked_s: float) -> dict[str, Any]:
     """What one run came to. Times in station seconds."""
     from data.campaign_state import CampaignState
-    from data.metrics import measure, state_at, useful_share
+    from data.fleet_times import prepared_s, tried_s
+    from data.metrics import measure, useful_share
 
     state = CampaignState.from_events(spec, events)
     episodes = [EpisodeRecord.model_validate(event.data) for event in events if event.kind == "episode"]
@@ -258,12 +296,13 @@ def figures(spec: CampaignSpec, events: list[Event], window: tuple[float, float]
         "think_over_trial": think_s / trial_s if trial_s else None,
         "train_s": max(TRAIN_TRIALS * asked_s, _mean(trained) - _mean(thoughts)),
         "episode_s": state.episode_wall_s() * spec.speed,
-        "filler_useful": useful_share(state_at(spec, events, window[1]), measured, filler_alone=True) or 0.0,
-        "decide_s": _mean(decision_times_s(events)) * spec.speed,
+        "filler_useful": useful_share(state, measured, filler_alone=True) or 0.0,
         "gap_s": found.split["lease"] * spec.stations * spec.speed * found.wall_s / max(1, hand_overs(events, window)),
         "episodes": state.episodes,
         "ideas": sum(work.work.kind is WorkKind.SEARCH for work in state.works.values()),
         "kept": len(state.kept) - 1,
+        "prepared_s": [round(takes_s, 1) for takes_s in prepared_s(state)],
+        "tried_s": [round(takes_s, 1) for takes_s in tried_s(state, episodes)],
         "cores": os.cpu_count(),
         "seed": spec.seed,
     }
@@ -277,19 +316,6 @@ def hand_overs(events: list[Event], window: tuple[float, float]) -> int:
         begun_s = event.data["reset_begin"]["wall_s"]
         found += last.get(event.station, event.iteration) != event.iteration and window[0] <= begun_s <= window[1]
         last[event.station] = event.iteration
-    return found
-
-
-def decision_times_s(events: list[Event]) -> list[float]:
-    """From the end of each trial's last episode to its judgement, wall s."""
-    last: dict[str, float] = {}
-    found = []
-    for event in events:
-        if event.kind == "episode":
-            at_s = event.data["rollout_end"]["wall_s"]
-            last[event.iteration] = max(at_s, last.get(event.iteration, at_s))
-        elif event.kind == "judged" and event.iteration in last:
-            found.append(event.wall_s - last[event.iteration])
     return found
 
 
@@ -312,8 +338,10 @@ def _spread(values: list[float]) -> float:
 
 
 def _line(state: CampaignState, begin_s: float, takes_s: float) -> str:
+    left_s = begin_s + takes_s - time.time()
     trials = sum(w.work.kind is WorkKind.SEARCH and w.ended for w in state.works.values())
-    when = f"{max(0.0, begin_s + takes_s - time.time()):.0f} s left" if begin_s else "warming up"
+    ended = "measured, its last trials are waited for"
+    when = (f"{left_s:.0f} s left" if left_s > 0 else ended) if begin_s else "warming up"
     return f"{when}; {state.episodes} episodes, {trials} trials done, {len(state.running)} works under way"
 
 
@@ -322,14 +350,15 @@ def _tell(result: dict[str, Any]) -> None:
         return "unknown" if value is None else f"{value:.1%}"
 
     def model(found: dict[str, Any], name: str = "mru") -> str:
-        low, high = found["predicted"][f"{name}_range"]
-        return f"{share(found['predicted'][name])} ({low:.1%} to {high:.1%})"
+        said = found["predicted"]
+        low, high = said[f"{name}_range"]
+        return f"{share(said['replayed'][name])} replayed; {share(said[name])} on average ({low:.1%} to {high:.1%})"
 
     way = result["published_way"]
     lines = [
         f"{result['stations']} stations, {result['minutes']:.0f} min each at {result['speed']:g}×",
         f"utilisation    {share(result['mru'])} (rollout only {share(result['mru_rollout'])}) {result['mru_reason']}",
-        f"   by model    {model(result)}; nine of ten runs of this length",
+        f"   by model    {model(result)}: nine of ten runs of this length",
         f"useful         {share(result['useful_share'])}",
         f"   by model    {model(result, 'useful_share')}",
         f"speed, late    {result['achieved_speed']:.2f} of {result['speed']:g}, {result['late_share']:.2%}",

@@ -2,8 +2,9 @@
 
 `python -m commands.prefect_server --home DIR --port P`. Stock Prefect 3.8.8 begins SQLite transactions DEFERRED; those
 that read before they write fail with "database is locked" (HTTP 503) when several pools poll. Here every transaction
-begins IMMEDIATE, so writers queue on SQLite's busy timeout. This and `limit_requests_only` replace private methods, so the
-server refuses to run on another version.
+begins IMMEDIATE, and one after the other in the order in which they came: SQLite itself lets writers sleep up to 100 ms
+between two looks whether it is their turn, and lets those that come later pass. This and `limit_requests_only` replace
+private methods, so the server refuses to run on another version.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from contextvars import ContextVar
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from commands.prefect_database import seed
 from commands.prefect_room import RoomFirst
@@ -32,6 +34,9 @@ PINS = {"prefect": ("3.8.8", "3.8.8"), "fastapi": ("0.139", "0.151"), "sqlalchem
 
 
 _HOLDS_LOCK: ContextVar[bool] = ContextVar("holds_lock", default=False)
+_TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+TURN_S = 60.0
+"""Longest wait for the turn to write, wall seconds; then SQLite's own lock decides, with its own timeout."""
 
 
 def check_versions(installed: dict[str, str] | None = None) -> None:
@@ -54,6 +59,22 @@ def check_versions(installed: dict[str, str] | None = None) -> None:
             )
 
 
+@asynccontextmanager
+async def turn(most_s: float = TURN_S) -> AsyncGenerator[None, None]:
+    """Hold the turn to write, first come first served; after `most_s` without it (wall seconds) go on all the same."""
+    lock = _TURNS.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+    try:
+        async with asyncio.timeout(most_s):
+            await lock.acquire()
+    except TimeoutError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def begin_immediate() -> None:
     """Let every SQLite transaction of the server take the write lock at its begin.
 
@@ -74,7 +95,7 @@ def begin_immediate() -> None:
             return
         held = _HOLDS_LOCK.set(True)
         try:
-            async with original(self, session, with_for_update=True) as transaction:
+            async with turn(), original(self, session, with_for_update=True) as transaction:
                 await session.connection()  # begins now, with the lock
                 mode = SQLITE_BEGIN_MODE.set("DEFERRED")
                 try:
@@ -94,7 +115,7 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         ServiceError: if the port is taken.
     """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # only so asyncio sets TCP_NODELAY
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -23,8 +23,9 @@ def simulate_fleet(
     talk: Annotated[str, typer.Option(help="Coordination per idea by fleet size, s, e.g. 1:5,4:8,8:12")] = "",
     gap_s: Annotated[float, typer.Option(help="Between two trials on a robot, s")] = 0.0,
     episode_s: Annotated[float, typer.Option(help="One episode of filler work, s; 0 = none")] = 0.0,
-    decide_s: Annotated[float, typer.Option(help="From the end of a trial at its robot to the decision, s")] = 0.0,
     filler_useful: Annotated[float, typer.Option(help="Share of filler work that counts as useful, 0 to 1")] = 0.0,
+    prepared_s: Annotated[str, typer.Option(help="Replay: what the first ideas took until ready, s: 812,1033")] = "",
+    tried_s: Annotated[str, typer.Option(help="Replay: robot time of the first trials, s: 230,118")] = "",
     window: Annotated[int, typer.Option(help="Ideas prepared per robot; 0 = by the times, -1 = one by one")] = 0,
     horizon_s: Annotated[float, typer.Option(help="Measured time, s; 0 = 150 trials")] = 0.0,
     warm_up_s: Annotated[float, typer.Option(help="Left out before it, s; -1 = until every robot tries an idea")] = 0.0,
@@ -47,7 +48,8 @@ def simulate_fleet(
         "trial_sigma": trial_sigma,
         "gap_s": gap_s,
         "filler_useful": filler_useful,
-        "decide_s": decide_s,
+        "prepared_s": read_times("--prepared-s", prepared_s),
+        "tried_s": read_times("--tried-s", tried_s),
     }
     if think:
         clock = parse_clock(think)
@@ -87,6 +89,17 @@ def read_table(text: str) -> dict[int, float]:
         return {int(size): float(value) for size, value in pairs}
     except ValueError:
         raise UsageError(f"--talk {text!r}: SIZE:SECONDS with commas between them. Try: --talk 1:5,4:8,8:12") from None
+
+
+def read_times(option: str, text: str) -> tuple[float, ...]:
+    """`812,1033` as seconds."""
+    try:
+        found = tuple(float(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        found = (-1.0,)
+    if not all(0 <= value < 1e9 for value in found):
+        raise UsageError(f"{option} {text!r}: seconds with commas between them. Try: {option} 812,1033")
+    return found
 
 
 def check_runs(runs: int) -> int:

@@ -40,8 +40,6 @@ class FleetTimes:
     """Length of one episode of filler work, which is never broken off; 0: robots idle instead."""
     filler_useful: float = 0.0
     """Share of filler work's time that counts as useful: of confirmations and of runs that trials are compared with."""
-    decide_s: float = 0.0
-    """From the end of a trial at its robot to the decision."""
     window: int = 0
     """Ideas under way per robot; 0: ceil((think + train) / trial) + 1 and the one at the robot; -1: one after the other."""
     tokens: float = 9_300.0
@@ -52,6 +50,10 @@ class FleetTimes:
     """Trials that one robot needs on average; 0: success is not modelled."""
     steps_to_success: int = 88
     """Improvements, one upon the other, that make up success: a third of the trials, as published (28 of 86 ideas)."""
+    prepared_s: tuple[float, ...] = ()
+    """What the first ideas took from being begun to being ready for a robot, in this order; those after them are drawn."""
+    tried_s: tuple[float, ...] = ()
+    """Robot time of the first trials, in the order in which they began; those after them are drawn."""
     stale_worth: float = 0.1
     """Chance that an idea for an incumbent that has been improved meanwhile still helps, next to a fresh one's."""
 
@@ -71,7 +73,7 @@ class Forecast:
     mru: float
     """Share of robot time in trials and filler work, after the warm-up."""
     useful_share: float
-    """Of that, trials that were decided by the horizon (one under way has decided nothing) and useful filler work."""
+    """Of that, trials and useful filler work."""
     window: int
     warm_up_s: float
     trials: int
@@ -136,7 +138,7 @@ class Fleet:
         self.generation = 0
         self.spans: list[tuple[int, float, float, bool]] = []
         """(robot, begin, end, whether it is a trial)."""
-        self.ideas = self.trials = 0
+        self.ideas = self.begun_trials = self.trials = 0
         self.success_s: float | None = None
         self.success_tokens = 0.0
         self.now_s = 0.0
@@ -156,11 +158,8 @@ class Fleet:
         end_s = warm_up_s + horizon_s
         while self.events and (self.events[0][0] < end_s or (wants_success and self.success_s is None)):
             self._step()
-        latest_s, filler = end_s - self.times.decide_s, self.times.filler_useful
-        busy = [
-            (max(b, warm_up_s), min(e, end_s), float(e <= latest_s) if trial else filler)
-            for _, b, e, trial in self.spans
-        ]
+        filler = self.times.filler_useful
+        busy = [(max(b, warm_up_s), min(e, end_s), 1.0 if trial else filler) for _, b, e, trial in self.spans]
         total_s = sum(e - b for b, e, _ in busy if e > b)
         useful_s = sum((e - b) * worth for b, e, worth in busy if e > b)
         return Forecast(
@@ -191,11 +190,25 @@ class Fleet:
     def _prepare(self, origin: int) -> None:
         """Begin ideas until the robot's window is full."""
         while self.under_way[origin] < self.window:
+            self._at(self._prepares_s(), "prepared", origin, origin, self.generation)
             self.under_way[origin] += 1
             self.ideas += 1
-            think_s = _think_s(self.times, self.stations) * math.exp(self.rng.gauss(0.0, self.times.think_sigma))
-            takes_s = think_s + along(self.times.talk_s, self.stations) + self.times.train_s
-            self._at(takes_s, "prepared", origin, origin, self.generation)
+
+    def _prepares_s(self) -> float:
+        """What the next idea takes until it is ready for a robot."""
+        times = self.times
+        if self.ideas < len(times.prepared_s):
+            return times.prepared_s[self.ideas]
+        think_s = _think_s(times, self.stations) * math.exp(self.rng.gauss(0.0, times.think_sigma))
+        return think_s + along(times.talk_s, self.stations) + times.train_s
+
+    def _tries_s(self) -> float:
+        """What the next trial takes at its robot."""
+        times = self.times
+        self.begun_trials += 1
+        if self.begun_trials <= len(times.tried_s):
+            return times.tried_s[self.begun_trials - 1]
+        return times.trial_s * math.exp(self.rng.gauss(-(times.trial_sigma**2) / 2, times.trial_sigma))
 
     def _prepared(self, robot: int, origin: int, generation: int) -> None:
         self._queue(robot).append((origin, generation))
@@ -210,7 +223,7 @@ class Fleet:
         if queue:
             origin, generation = queue.pop(0)
             self.begun.add(robot)
-            trial_s = times.trial_s * math.exp(self.rng.gauss(-(times.trial_sigma**2) / 2, times.trial_sigma))
+            trial_s = self._tries_s()
             begin_s = self.now_s + times.gap_s
             self.spans.append((robot, begin_s, begin_s + trial_s, True))
             self._at(times.gap_s + trial_s, "tried", robot, origin, generation)

@@ -118,7 +118,8 @@ def measure(spec: CampaignSpec, events: Sequence[Event], *, window: Span | None 
     """The measures of a campaign from its events (in ledger order).
 
     A campaign that has not ended is measured up to its latest event. `window`: only what happened from one wall time to
-    another (s since the epoch) is measured; tokens and successes stay those of the whole campaign.
+    another (s since the epoch) is measured; tokens and successes stay those of the whole campaign, and work of that time is
+    useful also where its decision came later.
     """
     state = CampaignState.from_events(spec, events)
     episodes = [EpisodeRecord.model_validate(event.data) for event in events if event.kind == "episode"]
@@ -145,7 +146,7 @@ def measure(spec: CampaignSpec, events: Sequence[Event], *, window: Span | None 
         mru_reason=reason,
         achieved_speed=achieved,
         late_share=late,
-        useful_share=useful_share(state if window is None else state_at(spec, events, end_s), episodes),
+        useful_share=useful_share(state, episodes),
         split={key: _mean(split[key] for split in splits.values()) for key in next(iter(splits.values()))},
         stations=splits,
         tokens=_tokens(state, events, campaign_s, solved_s),
@@ -185,11 +186,6 @@ def _why_unknown(episodes: Sequence[EpisodeRecord], speed: float, achieved: floa
     if late > MOST_LATE_SHARE:
         return f"{late:.1%} of the actions were late"
     return ""
-
-
-def state_at(spec: CampaignSpec, events: Iterable[Event], wall_s: float) -> CampaignState:
-    """The campaign as it stood at a wall time, s since the epoch."""
-    return CampaignState.from_events(spec, [event for event in events if event.wall_s <= wall_s])
 
 
 def useful_share(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agents.recipe import read_recipe
-from commands.benchmark_mru import START, figures, hand_overs, make_lab, warm
+from commands.benchmark_mru import START, Order, at_robots, figures, hand_overs, make_lab, predictions, warm
 from commands.main import app
 from data.campaign_state import CampaignState
 from data.synthetic import START_S, Costs, SyntheticCampaign
@@ -36,9 +36,40 @@ def test_figures_are_those_of_the_measured_time_only(campaign: SyntheticCampaign
     assert part["trial_s"] > 50
     assert 0 <= part["useful_share"] <= 1
     assert 0 < whole["filler_useful"] < 1, "some of the filler work entered decisions, data collection did not"
-    assert 0 < part["decide_s"] < 20
     assert part["warm_up_station_s"] == 800
     assert (part["late_share"], part["achieved_speed"]) == (0, pytest.approx(4))
+
+
+def test_the_model_replays_the_run_with_each_ideas_own_time(campaign: SyntheticCampaign) -> None:
+    found = figures(campaign.spec, campaign.events, (START_S + 200, START_S + 800), 30.0)
+    at_a_robot = {event.iteration for event in campaign.events if event.kind == "dispatched"}
+    tried = {event.iteration for event in campaign.events if event.kind == "episode"} & at_a_robot
+    assert len(found["prepared_s"]) >= len(at_a_robot)
+    assert len(found["tried_s"]) == len(tried) >= found["trials"]
+    assert sum(found["tried_s"]) / len(found["tried_s"]) == pytest.approx(found["trial_s"], rel=0.1)
+    assert found["prepared_s"][0] == pytest.approx(found["think_s"] + 40, rel=0.5), (
+        "think and train, by the station's clock"
+    )
+    order = Order(2, 4, 40, "push_t", 30.0, 0, None)
+    said = predictions(found, order, alone=False)
+    assert said["replayed"]["mru"] == pytest.approx(found["mru"], abs=0.05)
+    assert said["replayed"]["useful_share"] == pytest.approx(found["useful_share"], abs=0.05)
+    assert said["mru_range"][0] <= said["mru"] <= said["mru_range"][1]
+    assert f"--tried-s {found['tried_s'][0]:g}," in said["replayed"]["command"]
+    assert "--tried-s" not in said["command"]
+
+
+def test_trials_that_have_a_robot_at_the_end_are_waited_for(campaign: SyntheticCampaign) -> None:
+    state = CampaignState(spec=campaign.spec)
+    seen: set[str] = set()
+    for event in campaign.events:
+        state.apply(event)
+        now = at_robots(state)
+        seen |= now
+        assert len(now) <= 4, "at the robot, or being decided"
+        if event.kind == "iteration_ended":
+            assert event.iteration not in now
+    assert len(seen) == sum(event.kind == "dispatched" for event in campaign.events)
 
 
 def test_a_gap_is_what_a_hand_over_costs_not_what_a_robot_waits_for_ideas(campaign: SyntheticCampaign) -> None:

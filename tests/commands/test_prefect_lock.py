@@ -8,12 +8,13 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
 import sqlalchemy as sa
 from conftest import HERE, until
 
 from benchmarks.fleet_size import locked
 from commands.environment import service_environment
-from commands.prefect_server import begin_immediate
+from commands.prefect_server import begin_immediate, turn
 from data.lab import Lab
 
 
@@ -54,6 +55,35 @@ def test_a_transaction_locks_at_once_and_its_own_readers_do_not_wait(tmp_path: P
         return order
 
     assert asyncio.run(main()) == ["first", "other"]
+
+
+def test_writers_take_turns_in_the_order_in_which_they_came() -> None:
+    async def main() -> list[int]:
+        order: list[int] = []
+
+        async def writer(number: int) -> None:
+            async with turn():
+                order.append(number)
+                await asyncio.sleep(0.01)
+
+        await asyncio.gather(*(writer(number) for number in range(20)))
+        return order
+
+    assert asyncio.run(main()) == list(range(20))
+
+
+def test_who_waits_too_long_for_the_turn_goes_on_and_leaves_it_with_its_holder() -> None:
+    async def main() -> None:
+        async with turn():
+            async with turn(most_s=0.05):
+                pass
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05), turn():
+                    raise AssertionError("two had the turn")
+        async with asyncio.timeout(1.0), turn():
+            pass
+
+    asyncio.run(main())
 
 
 def _fresh() -> object:

@@ -39,12 +39,15 @@ def test_filler_work_fills_what_uneven_thinking_leaves() -> None:
     assert worth.useful_share - filled.useful_share == pytest.approx(1 - idle.mru / filled.mru, abs=0.03), "here it is"
 
 
-def test_a_trial_that_has_not_ended_at_the_horizon_is_not_useful_yet() -> None:
-    found = simulate(FleetTimes(think_s=100, trial_s=100), 1, warm_up_s=100, horizon_s=950)
+def test_given_the_times_of_one_run_it_replays_that_run() -> None:
+    mean = FleetTimes(think_s=100, think_sigma=0.5, trial_s=50, trial_sigma=0.5, window=-1)
+    told = replace(mean, prepared_s=(80.0, 140.0, 1000.0), tried_s=(30.0, 60.0))
+    runs = [simulate(told, 1, warm_up_s=-1, horizon_s=270, seed=seed) for seed in range(5)]
+    assert {(one.warm_up_s, one.mru) for one in runs} == {(80.0, (30 + 60) / 270)}, "nothing is drawn"
+    filler = replace(told, window=0, episode_s=10.0, filler_useful=0.25)
+    found = simulate(replace(filler, prepared_s=(80.0, 140.0, *[1e6] * 9)), 1, warm_up_s=-1, horizon_s=200)
     assert found.mru == pytest.approx(1.0)
-    assert found.useful_share == pytest.approx(900 / 950)
-    late = simulate(FleetTimes(think_s=100, trial_s=100, decide_s=60), 1, warm_up_s=100, horizon_s=950)
-    assert late.useful_share == pytest.approx(800 / 950), "nor is one that waits for its decision"
+    assert found.useful_share == pytest.approx((30 + 60 + 0.25 * (200 - 90)) / 200), "trials, and a quarter of the rest"
 
 
 def test_the_warm_up_lasts_until_every_robot_has_begun_a_trial() -> None:
@@ -66,7 +69,7 @@ def test_a_forecast_says_how_far_single_runs_lie_apart() -> None:
     assert sum(low <= one <= high for one in singles) == 36
     assert low < short.mru < high
     assert long.mru_range[1] - long.mru_range[0] < (high - low) / 3
-    assert long.useful_share_range[0] > 0.97
+    assert long.useful_share_range == (1.0, 1.0), "nobody fills the gaps"
 
 
 def test_many_robots_succeed_sooner_but_not_so_much_sooner_and_pay_in_tokens() -> None:
@@ -123,6 +126,8 @@ def test_the_command_prints_every_size_and_the_law(capsys: pytest.CaptureFixture
         ("--preset", "x"),
         ("--think", "-1"),
         ("--runs", "0"),
+        ("--tried-s", "12,x"),
+        ("--prepared-s", "nan"),
     ],
 )
 def test_bad_input_is_one_line(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
