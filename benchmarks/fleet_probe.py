@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import time
 from pathlib import Path
@@ -16,15 +17,18 @@ from nightlab.records import Work, WorkKind
 
 
 @flow(name="probe", flow_run_name="probe of {station}", persist_result=False)
-async def probe(station: str, n: int, every_s: float, until_s: float, out: str) -> int:
+async def probe(station: str, stations: int, n: int, every_s: float, takes_s: float, room: str) -> int:
     """Start iterations that have nothing to do; write down when each began to run and when it had ended, after its call.
+
+    The first one runs while the others' flows still start; all further ones once all flows are live.
 
     Args:
         station: The robot whose pool runs this.
-        n: At least so many iterations.
+        stations: How many flows there are.
+        n: At least so many iterations after the first one.
         every_s: Mean pause between two, wall seconds.
-        until_s: Wall time until which further ones are started.
-        out: A JSON list of pairs of wall seconds is left there.
+        takes_s: For so long further ones are started, wall seconds.
+        room: A folder. `<station>.json` is left there: a list of pairs of wall seconds.
     """
     draw = random.Random(station)
     running: list[float] = []
@@ -35,11 +39,19 @@ async def probe(station: str, n: int, every_s: float, until_s: float, out: str) 
     probed = iteration.with_options(on_running=[runs])
     took: list[tuple[float, float]] = []
     work = Work(kind=WorkKind.WAIT, campaign="C0", station=station, reason="probe")
-    await asyncio.sleep(draw.uniform(0.0, every_s))
-    while len(took) < n or time.time() < until_s:
+    here = Path(room)
+    until_s = math.inf
+    while len(took) <= n or time.monotonic() < until_s:
         begin_s = time.monotonic()
         await probed("C0", station, work)
         took.append((running.pop() - begin_s, time.monotonic() - begin_s))
-        await asyncio.sleep(draw.uniform(0.5, 1.5) * every_s)
-    Path(out).write_text(json.dumps(took))
+        (here / f"{station}.json").write_text(json.dumps(took))
+        if len(took) == 1:
+            (here / f"{station}.live").touch()
+            while len(list(here.glob("*.live"))) < stations:
+                await asyncio.sleep(1.0)
+            until_s = time.monotonic() + takes_s
+            await asyncio.sleep(draw.uniform(0.0, every_s))
+        else:
+            await asyncio.sleep(draw.uniform(0.5, 1.5) * every_s)
     return len(took)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,6 +36,8 @@ LIVE = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING)
 """States of a station flow that is, or will be, at work."""
 LOST_S = 2.0
 """Pause before the server is asked again about a station flow, wall seconds."""
+MOST_LOOKS_PER_S = 4.0
+"""So often at most the server is asked how the station flows are doing, over all of them: 32 a second cost it a third of a core."""
 
 
 @flow(name="campaign", flow_run_name="{spec.environment} campaign", persist_result=False)
@@ -54,7 +57,7 @@ async def campaign(spec: CampaignSpec) -> dict[str, Any]:
     try:
         async with heart(hearts_dir(lab.lab), "campaign"):
             robots = [declared.station for declared in lab.lab.config.stations[: spec.stations]]
-            ends = await asyncio.gather(*(_serve(lab, name, robot) for robot in robots))
+            ends = await asyncio.gather(*(_serve(lab, name, robot, len(robots)) for robot in robots))
     finally:
         watcher.cancel()
     how = ", ".join(f"{robot} {end}" for robot, end in zip(robots, ends, strict=True))
@@ -67,7 +70,7 @@ async def campaign(spec: CampaignSpec) -> dict[str, Any]:
     return {"campaign": name, "incumbent": state.incumbent, "solved": state.solved, "reason": state.stop_reason()}
 
 
-async def _serve(lab: LabContext, campaign: str, robot: str) -> str:
+async def _serve(lab: LabContext, campaign: str, robot: str, robots: int = 1) -> str:
     """Run the robot's station flow in its own pool, again whenever it crashes: what it had finished is in the ledger.
 
     A station flow that is alive already (the campaign's own process died, or the server was away) is waited for. One
@@ -80,7 +83,7 @@ async def _serve(lab: LabContext, campaign: str, robot: str) -> str:
     while True:
         seq = lab.ledger.last_seq()
         try:
-            state = await _station(campaign, robot)
+            state = await _station(campaign, robot, max(1, math.ceil(robots / MOST_LOOKS_PER_S)))
         except (httpx.HTTPError, PrefectException) as error:
             get_run_logger().warning("cannot follow the station flow of %s: %s", robot, error)
             await asyncio.sleep(LOST_S)
@@ -115,8 +118,8 @@ async def _tell(lab: LabContext, campaign: str, robot: str, how: str) -> bool:
     return True
 
 
-async def _station(campaign: str, robot: str) -> State | None:
-    """Start the robot's station flow, or find it alive, and return the state in which it ended."""
+async def _station(campaign: str, robot: str, look_s: int) -> State | None:
+    """Start the robot's station flow, or find it alive, look at it every `look_s`, and return the state in which it ended."""
     name = f"{robot} {campaign}"
     async with get_client() as client:
         wanted = FlowRunFilter(
@@ -124,12 +127,12 @@ async def _station(campaign: str, robot: str) -> State | None:
         )
         for found in await client.read_flow_runs(flow_run_filter=wanted, limit=1):
             while not (found.state is not None and found.state.is_final()):
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(look_s)
                 found = await client.read_flow_run(found.id)
             return found.state
     started = run_deployment(
         f"station/{robot}", parameters={"campaign": campaign, "station": robot}, flow_run_name=name, timeout=None,
-        poll_interval=1,
+        poll_interval=look_s,
     )  # fmt: skip
     run = await cast("Awaitable[FlowRun]", started)
     return run.state

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import until
 
+from commands.environment import service_environment
+
 PROJECT = Path(__file__).parents[2]
 WARM = """
 import sys, types
@@ -98,3 +100,15 @@ def test_a_start_is_quick(warm: Path) -> None:
 def test_without_a_warm_process_it_starts_cold(tmp_path: Path) -> None:
     process = start(tmp_path / "nobody.sock", "print('from memory')")
     assert "Invalid flow run id" in process.communicate(timeout=60)[0]
+
+
+def test_what_is_preloaded_exists_and_starts_no_thread(tmp_path: Path) -> None:
+    """Forking a process with threads is not safe."""
+    code = (
+        "import os, sys; from commands.warm import preload; preload(['flows.station', 'flows.campaign']); "
+        "print(len(os.listdir('/proc/self/task')), 'prefect.task_engine' in sys.modules)"
+    )
+    environment = service_environment(tmp_path, "http://127.0.0.1:1/api") | {"PYTHONPATH": str(PROJECT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.strip() == "1 True"
+    assert "cannot import" not in done.stderr

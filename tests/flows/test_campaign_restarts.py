@@ -52,7 +52,7 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., LabC
         ledger.append(Event(event_id="c", kind="campaign_started", campaign="C1", wall_s=time.time(), data=data))
         left = iter(states)
 
-        async def station(campaign: str, robot: str) -> State:
+        async def station(campaign: str, robot: str, look_s: int) -> State:
             return next(left)
 
         monkeypatch.setattr(module, "_station", station)
@@ -94,7 +94,7 @@ def test_what_a_crash_brought_begins_the_count_anew(
     context = begin()
     starts = 0
 
-    async def station(campaign: str, robot: str) -> State:
+    async def station(campaign: str, robot: str, look_s: int) -> State:
         nonlocal starts
         starts += 1
         if starts % 5 == 0:
@@ -147,3 +147,19 @@ def test_a_campaign_never_ends_without_a_reason(
     brought = asyncio.run(module.campaign.fn(context.spec("C1")))
     (ended,) = context.ledger.events(kind="campaign_ended")
     assert ended.data["reason"] == brought["reason"] == reason
+
+
+@pytest.mark.parametrize(("robots", "look_s"), [(1, 1), (4, 1), (8, 2), (32, 8)])
+def test_many_station_flows_are_looked_at_more_rarely(
+    robots: int, look_s: int, begin: Callable[..., LabContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+
+    async def station(campaign: str, robot: str, look_s: int) -> State:
+        looks.append(look_s)
+        return COMPLETED
+
+    context = begin()
+    monkeypatch.setattr(module, "_station", station)
+    asyncio.run(module._serve(context, "C1", "robot-1", robots))
+    assert looks == [look_s]
