@@ -131,7 +131,7 @@ def measure(
     try:
         state = read_state(lab)
         assert state is not None
-        adopt(service_environment(lab.path, state.api_url, pools=stations + 1))
+        adopt(service_environment(lab.path, state.api_url))
         ready_s = time.monotonic() - begin_s
         say(f"{stations} stations ready after {ready_s:.0f} s; idle for {SETTLE_S + idle_s:.0f} s")
         time.sleep(SETTLE_S)

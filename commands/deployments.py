@@ -40,7 +40,7 @@ from nightlab.records import CampaignSpec, LabConfig
 
 POOL_LIMIT = 8
 """Concurrent flow runs of a pool: a station run, plus what a person starts from the UI. The lease keeps the order."""
-ZOMBIE_S = 4 * HEARTBEAT_S
+ZOMBIE_S = 3 * HEARTBEAT_S
 """A running flow run that sends no heartbeat for so long is set to Crashed, seconds."""
 
 Parameters = Callable[[str, str], dict[str, Any]]
@@ -178,8 +178,10 @@ async def deploy(
 async def ensure_zombie_automation(client: PrefectClient) -> None:
     """Set a running flow run without a heartbeat for `ZOMBIE_S` to Crashed: process and worker are both gone."""
     name = "nightlab: flow runs whose process is gone"
-    if await client.read_automations_by_name(name):
-        return
+    for found in await client.read_automations_by_name(name):
+        if isinstance(found.trigger, EventTrigger) and found.trigger.within == timedelta(seconds=ZOMBIE_S):
+            return
+        await client.delete_automation(found.id)  # of a lab from the time when heartbeats came more often
     ends = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
     message = f"no heartbeat for {ZOMBIE_S} s"
     crash = ChangeFlowRunState(name="Crashed", state=StateType.CRASHED, message=message, force=False)

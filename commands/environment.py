@@ -11,8 +11,20 @@ from nightlab.errors import UsageError
 PROJECT = Path(__file__).resolve().parent.parent
 """Root of the project's clone: working directory of every process of a lab."""
 
-HEARTBEAT_S = 30
-"""Period of the flow runs' heartbeats, seconds; 30 is Prefect's least. A run is a zombie after 2.5 of them."""
+HEARTBEAT_S = 120
+"""Period of the flow runs' heartbeats in Prefect, seconds; a run is a zombie after three of them.
+
+Each iteration sends them too, and each costs the server a transaction: at 30 s they took it longer than its polls. What
+hangs is found in 15 s by other means (`commands/hearts.py`), what a dead fleet left behind by the next one.
+"""
+
+POLL_S = 20
+"""Between two polls of a work pool by its worker, seconds; `commands/doorbell.py` asks it to fetch what is due before that.
+
+Of 60 s, after which Prefect calls the pool's queue and its deployments "not ready", little may be used up.
+"""
+PREFETCH_S = 2
+"""Flow runs are fetched so long before their time, seconds."""
 
 _DROP = (
     "PREFECT_",
@@ -22,14 +34,6 @@ _DROP = (
     "NIGHTLAB_FLEET_PID",
     "NIGHTLAB_WARM_SOCKET",
 )
-
-
-def poll_s(pools: int) -> float:
-    """Seconds between two polls of a work pool: never more than four in a second over all of them.
-
-    A poll costs the server 0.03 s of processor, and only the start of a flow run from outside waits for one.
-    """
-    return max(1.0, pools / 4)
 
 
 def database_url(text: str) -> str:
@@ -47,9 +51,7 @@ def database_url(text: str) -> str:
     return f"{kind}://{rest}" if "+" in kind else f"postgresql+asyncpg://{rest}"
 
 
-def service_environment(
-    lab: Path, api_url: str, *, pools: int = 2, base: Mapping[str, str] | None = None
-) -> dict[str, str]:
+def service_environment(lab: Path, api_url: str, *, base: Mapping[str, str] | None = None) -> dict[str, str]:
     """Environment of a process of the lab.
 
     Starts from `base` (default: this process's own) without any Prefect setting, so that the profile of the user's
@@ -58,7 +60,6 @@ def service_environment(
     Args:
         lab: The lab directory; Prefect's home is its folder `prefect`.
         api_url: `http://127.0.0.1:PORT/api`.
-        pools: Work pools that the fleet polls; sets the poll interval.
         base: Environment to start from.
     """
     source = os.environ if base is None else base
@@ -73,9 +74,9 @@ def service_environment(
         "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
         "PREFECT_API_TLS_INSECURE_SKIP_VERIFY": "true",  # loopback http: building a TLS context costs 0.4 s a client
         "PREFECT_CLIENT_MAX_RETRIES": "1000000",  # the server comes back: the supervisor sees to that
-        "PREFECT_WORKER_QUERY_SECONDS": str(poll_s(pools)),
-        "PREFECT_WORKER_PREFETCH_SECONDS": "2",
-        "PREFECT_WORKER_HEARTBEAT_SECONDS": "15",
+        "PREFECT_WORKER_QUERY_SECONDS": str(POLL_S),
+        "PREFECT_WORKER_PREFETCH_SECONDS": str(PREFETCH_S),
+        "PREFECT_WORKER_HEARTBEAT_SECONDS": "30",
         "PREFECT_WORKER_ENABLE_CANCELLATION": "true",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
         "PREFECT_LOGGING_LEVEL": "INFO",

@@ -17,12 +17,13 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
 
-from commands.environment import PROJECT
+from commands.environment import PREFETCH_S, PROJECT
 from commands.flow_process import WARM_SOCKET
 from commands.pools import CAMPAIGN_FLOWS, CAMPAIGN_POOL, STATION_FLOWS
 from nightlab.errors import NightlabError
@@ -72,6 +73,7 @@ async def run(
     from prefect.workers.process import ProcessWorker
 
     from commands.deployments import ensure, wait_for_api
+    from commands.doorbell import ring
     from commands.flow_runs import drain, see_cancelled, settle
     from commands.hearts import see_silent
     from commands.lab_state import write_whole
@@ -88,10 +90,14 @@ async def run(
     await settle(resume=resume)
     os.environ["NIGHTLAB_FLEET_PID"] = str(os.getpid())  # flow processes check that it is still their parent
     pools = [CAMPAIGN_POOL, *robots]
+    workers = {
+        pool: ProcessWorker(work_pool_name=pool, name=f"fleet {pool}", create_pool_if_not_found=False) for pool in pools
+    }
     async with anyio.create_task_group() as group:
-        for pool in pools:
-            worker = ProcessWorker(work_pool_name=pool, name=f"fleet {pool}", create_pool_if_not_found=False)
+        for worker in workers.values():
             group.start_soon(worker.start)
+        fetch = {pool: worker.get_and_submit_flow_runs for pool, worker in workers.items()}
+        group.start_soon(partial(ring, fetch, prefetch_s=PREFETCH_S))
         group.start_soon(see_cancelled)
         if lab is not None:
             from commands.station_watch import watch
@@ -151,7 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
     yield_session()  # not its nice value, which trials would inherit
     lab = Lab(asked.lab.resolve())
     lab.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    adopt(service_environment(asked.lab, api_url, pools=len(robots) + 1))
+    adopt(service_environment(asked.lab, api_url))
     try:
         asyncio.run(
             run(

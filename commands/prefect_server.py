@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import socket
 import sys
@@ -174,6 +175,8 @@ def serve(home: Path, port: int, *, ready_file: Path | None = None, heartbeat_fi
 
         async def announce(sockets: list[socket.socket] | None = None) -> None:
             await startup(sockets)
+            gc.collect()
+            gc.freeze()  # what is imported stays: walking over it stopped the server for 0.25 s each time
             hearts.append(asyncio.create_task(beating(heartbeat_file)))
             partial = ready_file.with_suffix(".partial")
             partial.write_text(f"{url}/api\n")

@@ -53,7 +53,7 @@ class Supervisor:
         self.plan = planner(lab, lab.config)
         database = {"NIGHTLAB_PREFECT_DATABASE_URL": lab.config.prefect_database_url}
         self.environment = service_environment(
-            lab.path, self.plan.api_url, pools=len(self.plan.robots) + 1,
+            lab.path, self.plan.api_url,
             base={**os.environ, **{key: value for key, value in database.items() if value}},
         )  # fmt: skip
         self.processes: dict[str, ProcessState] = {}

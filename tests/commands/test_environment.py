@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.environment import poll_s, service_environment
+from commands.environment import service_environment
 from commands.prefect_server import bind, check_versions
 from nightlab.errors import ServiceError
 
@@ -31,11 +31,6 @@ def test_the_database_may_be_postgresql(tmp_path: Path) -> None:
     made = service_environment(tmp_path, "http://127.0.0.1:1/api", base=base)
     assert made["PREFECT_SERVER_DATABASE_CONNECTION_URL"] == "postgresql+asyncpg://host/prefect"
     assert "PREFECT_SERVER_DATABASE_CONNECTION_URL" not in service_environment(tmp_path, "", base={})
-
-
-def test_large_fleets_poll_less() -> None:
-    assert poll_s(3) == 1.0
-    assert 33 / poll_s(33) == 9 / poll_s(9) == 4.0, "polls in a second, over all pools"
 
 
 @pytest.mark.parametrize(

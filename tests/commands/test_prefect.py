@@ -100,6 +100,28 @@ def test_ensure_again_changes_nothing(prefect_lab: Path) -> None:
     assert again() == again()
 
 
+def test_a_lab_from_when_heartbeats_came_more_often_is_told_the_new_period(
+    prefect_lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old automation would take every flow run for dead between two of its heartbeats."""
+    from commands import deployments
+
+    def periods_s() -> list[float]:
+        async def read(client: Any) -> list[float]:
+            await deployments.ensure_zombie_automation(client)
+            found = await client.read_automations_by_name("nightlab: flow runs whose process is gone")
+            return [automation.trigger.within.total_seconds() for automation in found]
+
+        return list(with_client(read))
+
+    now_s = deployments.ZOMBIE_S
+    assert periods_s() == [now_s]
+    monkeypatch.setattr(deployments, "ZOMBIE_S", 120)
+    assert periods_s() == [120]
+    monkeypatch.undo()
+    assert periods_s() == periods_s() == [now_s]
+
+
 def test_a_missing_flow_is_one_clear_line(prefect_lab: Path) -> None:
     from commands.deployments import ensure
 
@@ -112,7 +134,9 @@ def test_a_run_starts_in_its_pool_within_seconds(prefect_lab: Path, tmp_path: Pa
     begin_s = time.time()
     run = start("station/robot-1", out=str(out))
     begun_s, _, station = first_line(out)
-    print(f"dispatch took {float(begun_s) - begin_s:.1f} s")
+    takes_s = float(begun_s) - begin_s
+    print(f"dispatch took {takes_s:.1f} s")
+    assert takes_s < 10.0, "workers poll every 20 s: it was rung for"
     assert station == "robot-1"
     until(lambda: state_of(run) == "Completed", "the run completes")
 
