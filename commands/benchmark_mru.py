@@ -340,7 +340,7 @@ def _spread(values: list[float]) -> float:
 def _line(state: CampaignState, begin_s: float, takes_s: float) -> str:
     left_s = begin_s + takes_s - time.time()
     trials = sum(w.work.kind is WorkKind.SEARCH and w.ended for w in state.works.values())
-    ended = "measured, its last trials are waited for"
+    ended = "last trials"
     when = (f"{left_s:.0f} s left" if left_s > 0 else ended) if begin_s else "warming up"
     return f"{when}; {state.episodes} episodes, {trials} trials done, {len(state.running)} works under way"
 

@@ -15,12 +15,13 @@ from nightlab.records import EpisodeRecord, WorkKind
 def prepared_s(state: CampaignState) -> tuple[float, ...]:
     """From its claim until it was ready for a robot, of each idea, in the order of the claims.
 
-    Ideas that ended without a trial are left out. One that is not ready yet counts with the time until the campaign's
-    latest event: within that time it gave no robot work.
+    Ideas that ended without a trial are left out. One that is not ready yet counts with the time of the whole campaign so
+    far: it gave no robot work.
     """
+    whole_s = state.now_s - state.started_s
     searches = (work for work in state.works.values() if work.work.kind is WorkKind.SEARCH)
     mine = sorted((w for w in searches if w.ready_s or not w.ended), key=lambda work: work.claimed_s)
-    return tuple(((work.ready_s or state.now_s) - work.claimed_s) * state.spec.speed for work in mine)
+    return tuple((work.ready_s - work.claimed_s if work.ready_s else whole_s) * state.spec.speed for work in mine)
 
 
 def tried_s(state: CampaignState, episodes: Iterable[EpisodeRecord]) -> tuple[float, ...]:

@@ -10,6 +10,7 @@ from agents.recipe import read_recipe
 from commands.benchmark_mru import START, Order, at_robots, figures, hand_overs, make_lab, predictions, warm
 from commands.main import app
 from data.campaign_state import CampaignState
+from data.fleet_times import prepared_s
 from data.synthetic import START_S, Costs, SyntheticCampaign
 from nightlab.records import CampaignSpec
 
@@ -50,6 +51,11 @@ def test_the_model_replays_the_run_with_each_ideas_own_time(campaign: SyntheticC
     assert found["prepared_s"][0] == pytest.approx(found["think_s"] + 40, rel=0.5), (
         "think and train, by the station's clock"
     )
+    begun = next(
+        at for at, event in enumerate(campaign.events) if event.kind == "work_claimed" and event.iteration == "I1"
+    )
+    early = CampaignState.from_events(campaign.spec, campaign.events[: begun + 2])
+    assert prepared_s(early)[0] == pytest.approx((early.now_s - early.started_s) * 4), "not ready, whenever it began"
     order = Order(2, 4, 40, "push_t", 30.0, 0, None)
     said = predictions(found, order, alone=False)
     assert said["replayed"]["mru"] == pytest.approx(found["mru"], abs=0.05)
