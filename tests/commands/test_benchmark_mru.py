@@ -12,7 +12,7 @@ from commands.main import app
 from data.campaign_state import CampaignState
 from data.fleet_times import prepared_s
 from data.synthetic import START_S, Costs, SyntheticCampaign
-from nightlab.records import CampaignSpec
+from nightlab.records import CampaignSpec, WorkKind
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +51,12 @@ def test_the_model_replays_the_run_with_each_ideas_own_time(campaign: SyntheticC
     assert found["prepared_s"][0] == pytest.approx(found["think_s"] + 40, rel=0.5), (
         "think and train, by the station's clock"
     )
-    begun = next(
-        at for at, event in enumerate(campaign.events) if event.kind == "work_claimed" and event.iteration == "I1"
-    )
-    early = CampaignState.from_events(campaign.spec, campaign.events[: begun + 2])
-    assert prepared_s(early)[0] == pytest.approx((early.now_s - early.started_s) * 4), "not ready, whenever it began"
+    cut = CampaignState.from_events(campaign.spec, campaign.events[:600])
+    unready = [w for w in cut.running if w.work.kind is WorkKind.SEARCH and not w.ready_s]
+    assert unready
+    assert min(work.claimed_s for work in unready) > cut.started_s + 10
+    whole_s = (cut.now_s - cut.started_s) * 4
+    assert prepared_s(cut)[-len(unready) :] == pytest.approx([whole_s] * len(unready)), "not ready, whenever it began"
     order = Order(2, 4, 40, "push_t", 30.0, 0, None)
     said = predictions(found, order, alone=False)
     assert said["replayed"]["mru"] == pytest.approx(found["mru"], abs=0.05)

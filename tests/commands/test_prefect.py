@@ -17,7 +17,7 @@ from conftest import HERE, start_fleet, until
 
 from data.lab import Lab
 from nightlab.errors import ServiceError, UsageError
-from nightlab.records import CampaignSpec, LabConfig, StationConfig
+from nightlab.records import CampaignSpec
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -72,19 +72,6 @@ def test_every_robot_has_a_pool_and_its_forms(prefect_lab: Path) -> None:
     assert asked == ("push_t", 2, "real", 5.0), "the form of a campaign is filled in with the lab's stations"
     described = form.parameter_openapi_schema["definitions"]["CampaignSpec"]["properties"]
     assert described["budget_s"]["description"] == "Wall seconds.", "the form says what its fields mean"
-
-
-def test_the_form_of_a_campaign_says_what_its_environment_asks_for() -> None:
-    from commands.deployments import campaign_form
-
-    stations = (
-        StationConfig(station="left", world="pin_insertion"),
-        StationConfig(station="right", world="pin_insertion"),
-    )
-    spec = CampaignSpec.model_validate(
-        campaign_form(LabConfig(environment="pin_insertion", stations=stations), 8.0)["spec"]
-    )
-    assert (spec.environment, spec.stations, spec.speed, spec.held_out_n) == ("pin_insertion", 2, 8.0, 200)
 
 
 def test_ensure_again_changes_nothing(prefect_lab: Path) -> None:
@@ -146,15 +133,6 @@ def test_bad_parameters_are_refused_at_once(prefect_lab: Path) -> None:
         start("campaign/campaign", out="nowhere", episodes="many")
     with pytest.raises(UsageError, match="campaign/absent"):
         start("campaign/absent")
-
-
-def test_a_server_that_is_away_is_one_clear_line() -> None:
-    from commands.prefect_api import run_state
-
-    with pytest.raises(
-        ServiceError, match=r"Prefect does not answer at http://127\.0\.0\.1:1/api/flow_runs/x: .*nightlab status"
-    ):
-        asyncio.run(run_state("x", api_url="http://127.0.0.1:1/api"))
 
 
 def test_what_still_runs_can_be_found(prefect_lab: Path, tmp_path: Path) -> None:
