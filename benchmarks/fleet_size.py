@@ -4,8 +4,8 @@
     python -m benchmarks.fleet_size --stations 32 --minutes 60 --json      # the hour without "database is locked"
 
 Starts a lab of simulated stations, leaves it alone for a minute (CPU of Prefect server and fleet), then runs a station
-flow on every pool that starts iterations without work (`benchmarks/fleet_probe.py`), twice as often as a campaign at real
-time, whose trials take some four minutes each. `iteration_start` is the time from the call to the iteration's running, once
+flow on every pool that starts iterations without work (`benchmarks/fleet_probe.py`), somewhat more often than a campaign
+at real time, whose trials take some four minutes each. `iteration_start` is the time from the call to the iteration's running, once
 all station flows are live; `first_iteration` the same while they all start at once.
 """
 
@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--n", type=int, default=200, help="iterations to start, over all stations")
     parser.add_argument("--idle", type=float, default=60.0, help="length of the idle measurement, wall seconds")
     parser.add_argument("--minutes", type=float, default=0.0, help="start iterations for so long at least")
-    parser.add_argument("--every", type=float, default=100.0, help="mean pause of a station between two, wall seconds")
+    parser.add_argument("--every", type=float, default=200.0, help="mean pause of a station between two, wall seconds")
     parser.add_argument("--lab", type=Path, help="must not exist; default: a temporary one")
     parser.add_argument("--json", action="store_true", dest="as_json")
     asked = parser.parse_args(arguments)

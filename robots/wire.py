@@ -113,7 +113,7 @@ def unpack_values(message: pb.Values) -> dict[str, NDArray[np.float64]]:
     """
     out = {}
     for key, array in message.channels.items():
-        value = np.array(array.data, dtype=np.float64)
+        value = np.fromiter(array.data, np.float64, len(array.data))
         if array.shape or array.scalar:
             shape = tuple(array.shape)
             try:
