@@ -32,8 +32,6 @@ from data.lab import Lab, default_config
 
 SETTLE_S = 20.0
 """After the start, before the idle minute."""
-LOOK_S = 0.25
-"""Between two looks how a station flow is doing: a campaign of 32 asks four times a second."""
 LOCKED = "database is locked"
 
 
@@ -59,9 +57,11 @@ async def starts(
 ) -> list[list[tuple[float, float]]]:
     """(from the call to its running, to its end), wall seconds, per station and iteration; raises if a probe fails."""
     from prefect.client.orchestration import get_client
+    from prefect.context import AsyncClientContext
 
     from commands.deployments import deploy, load
-    from commands.prefect_api import run_state, start_run
+    from commands.prefect_api import start_run
+    from flows.follow import Followed, states
 
     robots = [place.station for place in state.stations]
     flow = load("benchmarks.fleet_probe.probe")
@@ -70,28 +70,16 @@ async def starts(
         for robot in robots:
             await deploy(client, flow, flow_id, "benchmarks.fleet_probe.probe", robot, robot, {"station": robot})
     each = -(-n // len(robots))
-    runs = {}
-    for robot in robots:
-        asked = {
-            "station": robot,
-            "stations": len(robots),
-            "n": each,
-            "every_s": every_s,
-            "takes_s": takes_s,
-            "room": str(room),
-        }
-        runs[robot] = await start_run(f"probe/{robot}", asked)
-    waiting = dict(runs)
-    while waiting:
-        for robot, run in list(waiting.items()):
-            await asyncio.sleep(LOOK_S)
-            found = await run_state(run)
-            if found.final:
-                if not found.completed:
-                    raise RuntimeError(
-                        f"the probe of {robot} ended {found.name}: {found.message}; see {lab.run_dir}/logs"
-                    )
-                del waiting[robot]
+    async with AsyncClientContext.get_or_create():
+        followed = Followed(states)
+
+        async def probed(robot: str) -> None:
+            asked = {"station": robot, "stations": len(robots), "n": each, "every_s": every_s, "takes_s": takes_s}
+            found = await followed.end(await start_run(f"probe/{robot}", {**asked, "room": str(room)}))
+            if found is None or not found.is_completed():
+                raise RuntimeError(f"the probe of {robot} ended {found}; see {lab.run_dir}/logs")
+
+        await asyncio.gather(*(probed(robot) for robot in robots))
     return [[(start, end) for start, end in json.loads((room / f"{robot}.json").read_text())] for robot in robots]
 
 

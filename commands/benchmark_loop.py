@@ -3,7 +3,8 @@
 The station (driver `echo`, a 32-float state) is one process, the control loop with its sandboxed policy another, as in a
 campaign. A round trip begins when the station hands out an observation and ends when it has the action that answers it:
 serialisation, gRPC both ways, client, sandbox and policy lie between. It is stamped by the station. An action that takes
-longer than one control period is late. Measured alone, and with a second station and its policy beside.
+longer than one control period is late. Measured alone, and with a second station and its policy beside; before both, how much
+of it a gRPC stream alone takes on this host (`commands/benchmark_grpc.py`).
 """
 
 from __future__ import annotations
@@ -14,16 +15,20 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
+from commands.benchmark_grpc import yardstick
 from nightlab.errors import SafetyError, ServiceError
 
 RATE_HZ: Final = 100.0
 FLOATS: Final = 32
+MOST_BARE: Final = 2000
+"""Round trips of gRPC alone."""
 WARM_UP: Final = 100
 """First control periods of the first stream, which are not counted."""
 READY_S: Final = 120.0
@@ -50,6 +55,7 @@ def loop(
     if as_json:
         print(json.dumps(found))
         return
+    bare = found["grpc_alone"]
     print(f"{found['rate_hz']:g} Hz, {found['state_floats']} floats, sandbox {found['sandbox']}, n {n} periods each")
     for name in ("alone", "beside_a_second"):
         row = found[name]
@@ -57,6 +63,9 @@ def loop(
             f"  {name.replace('_', ' '):<18} round trip p50 {1000 * row['p50_s']:.2f} ms, p99 {1000 * row['p99_s']:.2f} ms, "
             f"max {1000 * row['max_s']:.1f} ms; late {row['late']}/{row['n']} ({100 * row['late_share']:.2f} %)"
         )
+    print(
+        f"  of which gRPC alone   p50 {1000 * bare['p50_s']:.2f} ms, p99 {1000 * bare['p99_s']:.2f} ms (n {bare['n']})"
+    )
 
 
 async def measure(n: int) -> dict[str, Any]:
@@ -67,6 +76,7 @@ async def measure(n: int) -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory(prefix="nightlab-loop-") as folder:
         room = Path(folder)
+        bare = await yardstick(room, RATE_HZ, min(n, MOST_BARE))
         alone = (await _together(room, 1, n))[0]
         first, second = await _together(room, 2, n)
     return {
@@ -77,6 +87,7 @@ async def measure(n: int) -> dict[str, Any]:
         "sandbox": alone.pop("sandbox"),
         "p50_s": alone["p50_s"],
         "late_share": alone["late_share"],
+        "grpc_alone": {"n": len(bare), **quantiles(bare)},
         "alone": alone,
         "beside_a_second": {key: value for key, value in first.items() if key != "sandbox"},
         "the_second": {key: value for key, value in second.items() if key != "sandbox"},
@@ -135,8 +146,6 @@ async def _driven(room: Path, address: str, n: int) -> dict[str, Any]:
 
 async def drive(address: str, room: Path, n: int) -> dict[str, Any]:
     """One control loop: sandboxed policy, client, station; n periods after the warm-up."""
-    import numpy as np
-
     from policies.host import PolicyProcess
     from robots.client import StationClient
 
@@ -182,15 +191,21 @@ async def drive(address: str, room: Path, n: int) -> dict[str, Any]:
         await policy.close()
     return {
         "n": len(waited_s),
-        "p50_s": float(np.quantile(waited_s, 0.5, method="higher")),
-        "p99_s": float(np.quantile(waited_s, 0.99, method="higher")),
-        "max_s": max(waited_s),
+        **quantiles(waited_s),
         "late": late,
         "late_share": late / len(waited_s),
         "stopped_streams": stopped,
         "achieved_speed": station_s / wall_s,
         "sandbox": policy.level,
     }
+
+
+def quantiles(waited_s: Sequence[float]) -> dict[str, float]:
+    """Median, 99th percentile and largest, seconds."""
+    import numpy as np
+
+    at = {"p50_s": 0.5, "p99_s": 0.99, "max_s": 1.0}
+    return {name: float(np.quantile(waited_s, q, method="higher")) for name, q in at.items()}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -18,7 +18,7 @@ Each iteration sends them too, and each costs the server a transaction: at 30 s 
 hangs is found in 15 s by other means (`commands/hearts.py`), what a dead fleet left behind by the next one.
 """
 
-POLL_S = 20
+POLL_S = 30
 """Between two polls of a work pool by its worker, seconds; `commands/doorbell.py` asks it to fetch what is due before that.
 
 Of 60 s, after which Prefect calls the pool's queue and its deployments "not ready", little may be used up.

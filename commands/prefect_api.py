@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -93,6 +94,12 @@ async def live_runs(flow: str, campaign: str = "", *, api_url: str = "") -> list
     return [UUID(run["id"]) for run in found if not (run.get("auto_scheduled") or other(run))]
 
 
+@cache
+def _direct() -> urllib.request.OpenerDirector:
+    """Loopback, whatever the proxy settings say. Made once: each one reads all certificates of the host (30 ms)."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
 async def _call(method: str, path: str, body: Mapping[str, Any] | None, api_url: str) -> Any:
     url = (api_url or os.environ.get("PREFECT_API_URL", "")) + path
     return await asyncio.to_thread(_request, method, url, body)
@@ -105,9 +112,8 @@ def _request(method: str, url: str, body: Mapping[str, Any] | None) -> Any:
         data=None if body is None else json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
     )
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback, whatever the proxy settings say
     try:
-        with direct.open(request, timeout=TIMEOUT_S) as answer:
+        with _direct().open(request, timeout=TIMEOUT_S) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         detail = error.read().decode(errors="replace")[:600]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,12 +10,18 @@ import httpx
 from prefect import flow, get_run_logger
 from prefect.artifacts import acreate_markdown_artifact, acreate_progress_artifact, aupdate_progress_artifact
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterName,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
 from prefect.client.schemas.objects import State, StateType
 from prefect.deployments import run_deployment
 from prefect.exceptions import PrefectException
 
 from data.campaign_state import CampaignState
+from flows.follow import Followed, states
 from nightlab.errors import NightlabError
 from nightlab.records import CampaignSpec
 from tasks.context import LabContext
@@ -36,8 +41,6 @@ LIVE = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING)
 """States of a station flow that is, or will be, at work."""
 LOST_S = 2.0
 """Pause before the server is asked again about a station flow, wall seconds."""
-MOST_LOOKS_PER_S = 4.0
-"""So often at most the server is asked how the station flows are doing, over all of them: 32 a second cost it a third of a core."""
 
 
 @flow(name="campaign", flow_run_name="{spec.environment} campaign", persist_result=False)
@@ -57,7 +60,8 @@ async def campaign(spec: CampaignSpec) -> dict[str, Any]:
     try:
         async with heart(hearts_dir(lab.lab), "campaign"):
             robots = [declared.station for declared in lab.lab.config.stations[: spec.stations]]
-            ends = await asyncio.gather(*(_serve(lab, name, robot, len(robots)) for robot in robots))
+            followed = Followed(states)
+            ends = await asyncio.gather(*(_serve(lab, name, robot, followed) for robot in robots))
     finally:
         watcher.cancel()
     how = ", ".join(f"{robot} {end}" for robot, end in zip(robots, ends, strict=True))
@@ -70,7 +74,7 @@ async def campaign(spec: CampaignSpec) -> dict[str, Any]:
     return {"campaign": name, "incumbent": state.incumbent, "solved": state.solved, "reason": state.stop_reason()}
 
 
-async def _serve(lab: LabContext, campaign: str, robot: str, robots: int = 1) -> str:
+async def _serve(lab: LabContext, campaign: str, robot: str, followed: Followed) -> str:
     """Run the robot's station flow in its own pool, again whenever it crashes: what it had finished is in the ledger.
 
     A station flow that is alive already (the campaign's own process died, or the server was away) is waited for. One
@@ -83,13 +87,13 @@ async def _serve(lab: LabContext, campaign: str, robot: str, robots: int = 1) ->
     while True:
         seq = lab.ledger.last_seq()
         try:
-            state = await _station(campaign, robot, max(1, math.ceil(robots / MOST_LOOKS_PER_S)))
+            state = await _station(campaign, robot, followed)
         except (httpx.HTTPError, PrefectException) as error:
             get_run_logger().warning("cannot follow the station flow of %s: %s", robot, error)
             await asyncio.sleep(LOST_S)
             continue
-        end = "vanished" if state is None else str(state.name)
-        if state is None or state.is_completed() or state.is_cancelled():
+        end = "deleted" if state is None else str(state.name)
+        if state is not None and (state.is_completed() or state.is_cancelled()):
             return end
         news = lab.ledger.events(campaign=campaign, since=seq)
         fruitful = any(event.station == robot and event.kind in ("episode", "iteration_ended") for event in news)
@@ -99,7 +103,9 @@ async def _serve(lab: LabContext, campaign: str, robot: str, robots: int = 1) ->
         if barren >= TELL_AFTER and not told:
             told = await _tell(lab, campaign, robot, f"{end} {barren} times in a row")
         pause_s = min(LONGEST_RESTART_S, RESTART_S * 2.0 ** min(max(0, barren - 1), 10))
-        get_run_logger().warning("station flow of %s ended %s; starting it again in %.0f s", robot, state, pause_s)
+        get_run_logger().warning(
+            "station flow of %s ended %s; starting it again in %.0f s", robot, state or end, pause_s
+        )
         await asyncio.sleep(min(pause_s, max(RESTART_S, lab.state(campaign).deadline_wall_s - time.time())))
 
 
@@ -118,24 +124,21 @@ async def _tell(lab: LabContext, campaign: str, robot: str, how: str) -> bool:
     return True
 
 
-async def _station(campaign: str, robot: str, look_s: int) -> State | None:
-    """Start the robot's station flow, or find it alive, look at it every `look_s`, and return the state in which it ended."""
+async def _station(campaign: str, robot: str, followed: Followed) -> State | None:
+    """Start the robot's station flow, or find it alive, and return the state in which it ended; None: it was deleted."""
     name = f"{robot} {campaign}"
+    wanted = FlowRunFilter(
+        name=FlowRunFilterName(any_=[name]), state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(LIVE)))
+    )
     async with get_client() as client:
-        wanted = FlowRunFilter(
-            name=FlowRunFilterName(any_=[name]), state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(LIVE)))
-        )
-        for found in await client.read_flow_runs(flow_run_filter=wanted, limit=1):
-            while not (found.state is not None and found.state.is_final()):
-                await asyncio.sleep(look_s)
-                found = await client.read_flow_run(found.id)
-            return found.state
+        alive = await client.read_flow_runs(flow_run_filter=wanted, limit=1)
+    if alive:
+        return await followed.end(alive[0].id)
     started = run_deployment(
-        f"station/{robot}", parameters={"campaign": campaign, "station": robot}, flow_run_name=name, timeout=None,
-        poll_interval=look_s,
-    )  # fmt: skip
+        f"station/{robot}", parameters={"campaign": campaign, "station": robot}, flow_run_name=name, timeout=0
+    )
     run = await cast("Awaitable[FlowRun]", started)
-    return run.state
+    return await followed.end(run.id)
 
 
 async def _watch(lab: LabContext, campaign: str, artifact: Any) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect.client.schemas.objects import State, StateType
@@ -16,6 +17,7 @@ from prefect.client.schemas.objects import State, StateType
 from data.ledger import SqliteLedger
 from data.testing import scripted_lab
 from flows import campaign as module
+from flows.follow import Followed
 from nightlab.errors import ServiceError
 from nightlab.records import CampaignSpec, Event
 from tasks.context import LabContext
@@ -41,6 +43,11 @@ class Writer:
         return spec
 
 
+async def never(runs: Collection[UUID]) -> dict[UUID, State | None]:
+    """Nobody is followed in these tests."""
+    raise AssertionError(runs)
+
+
 @pytest.fixture
 def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., LabContext]:
     """A campaign `C1` in a fresh lab; its station flows end as the given states say."""
@@ -53,7 +60,7 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., LabC
         ledger.append(Event(event_id="c", kind="campaign_started", campaign="C1", wall_s=time.time(), data=data))
         left = iter(states)
 
-        async def station(campaign: str, robot: str, look_s: int) -> State:
+        async def station(campaign: str, robot: str, followed: Followed) -> State:
             return next(left)
 
         monkeypatch.setattr(module, "_station", station)
@@ -79,7 +86,7 @@ def test_a_crashing_station_flow_is_tried_ever_more_rarely_and_told_once(
     begin: Callable[..., LabContext], slept: list[float]
 ) -> None:
     context = begin(*[CRASHED] * 20, COMPLETED)
-    assert asyncio.run(module._serve(context, "C1", "robot-1")) == "Completed", "it is never dropped"
+    assert asyncio.run(module._serve(context, "C1", "robot-1", Followed(never))) == "Completed", "it is never dropped"
     assert slept == [1, 2, 4, 8, 16, 32, *[60] * 14]
     (told,) = context.ledger.events(kind="station_fault")
     assert (told.campaign, told.station) == ("C1", "robot-1")
@@ -95,7 +102,7 @@ def test_what_a_crash_brought_begins_the_count_anew(
     context = begin()
     starts = 0
 
-    async def station(campaign: str, robot: str, look_s: int) -> State:
+    async def station(campaign: str, robot: str, followed: Followed) -> State:
         nonlocal starts
         starts += 1
         if starts % 5 == 0:
@@ -107,7 +114,7 @@ def test_what_a_crash_brought_begins_the_count_anew(
         return CRASHED if starts < 12 else COMPLETED
 
     monkeypatch.setattr(module, "_station", station)
-    asyncio.run(module._serve(context, "C1", "robot-1"))
+    asyncio.run(module._serve(context, "C1", "robot-1", Followed(never)))
     assert slept == [1, 2, 4, 8, 1, 1, 2, 4, 8, 1, 1]
     assert context.ledger.events(kind="station_fault") == []
 
@@ -115,14 +122,14 @@ def test_what_a_crash_brought_begins_the_count_anew(
 def test_it_is_told_once_the_keeper_is_back(begin: Callable[..., LabContext], slept: list[float]) -> None:
     context = begin(*[CRASHED] * 8, COMPLETED)
     context.keeper.away = 2  # type: ignore[attr-defined]
-    asyncio.run(module._serve(context, "C1", "robot-1"))
+    asyncio.run(module._serve(context, "C1", "robot-1", Followed(never)))
     (told,) = context.ledger.events(kind="station_fault")
     assert "Crashed 7 times in a row" in told.data["reason"]
 
 
 def test_it_is_not_tried_beyond_the_budget(begin: Callable[..., LabContext], slept: list[float]) -> None:
     context = begin(CRASHED, CRASHED, budget_s=1e-9)
-    assert asyncio.run(module._serve(context, "C1", "robot-1")) == "Crashed"
+    assert asyncio.run(module._serve(context, "C1", "robot-1", Followed(never))) == "Crashed"
     assert slept == []
 
 
@@ -148,19 +155,3 @@ def test_a_campaign_never_ends_without_a_reason(
     brought = asyncio.run(module.campaign.fn(context.spec("C1")))
     (ended,) = context.ledger.events(kind="campaign_ended")
     assert ended.data["reason"] == brought["reason"] == reason
-
-
-@pytest.mark.parametrize(("robots", "look_s"), [(1, 1), (4, 1), (8, 2), (32, 8)])
-def test_many_station_flows_are_looked_at_more_rarely(
-    robots: int, look_s: int, begin: Callable[..., LabContext], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looks: list[int] = []
-
-    async def station(campaign: str, robot: str, look_s: int) -> State:
-        looks.append(look_s)
-        return COMPLETED
-
-    context = begin()
-    monkeypatch.setattr(module, "_station", station)
-    asyncio.run(module._serve(context, "C1", "robot-1", robots))
-    assert looks == [look_s]
