@@ -29,6 +29,7 @@ from commands.environment import adopt, service_environment
 from commands.lab_state import LabState, read_state
 from commands.up import start_lab
 from data.lab import Lab, default_config
+from nightlab.errors import NightlabError
 
 SETTLE_S = 20.0
 """After the start, before the idle minute."""
@@ -155,11 +156,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--lab", type=Path, help="must not exist; default: a temporary one")
     parser.add_argument("--json", action="store_true", dest="as_json")
     asked = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="nightlab-fleet-") as room:
-        found = measure(
-            asked.lab or Path(room) / "lab", asked.stations, n=asked.n, idle_s=asked.idle, minutes=asked.minutes,
-            every_s=asked.every, say=lambda line: print(line, file=sys.stderr, flush=True),
-        )  # fmt: skip
+    try:
+        with tempfile.TemporaryDirectory(prefix="nightlab-fleet-") as room:
+            found = measure(
+                asked.lab or Path(room) / "lab", asked.stations, n=asked.n, idle_s=asked.idle, minutes=asked.minutes,
+                every_s=asked.every, say=lambda line: print(line, file=sys.stderr, flush=True),
+            )  # fmt: skip
+    except NightlabError as error:
+        print(error, file=sys.stderr)
+        return 2
     if asked.as_json:
         print(json.dumps(found))
     else:
