@@ -52,7 +52,7 @@ async def never(runs: Collection[UUID]) -> dict[UUID, State | None]:
 def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., LabContext]:
     """A campaign `C1` in a fresh lab; its station flows end as the given states say."""
 
-    def make(*states: State, budget_s: float = 1000.0) -> LabContext:
+    def make(*states: State | None, budget_s: float = 1000.0) -> LabContext:
         lab = scripted_lab(tmp_path / "lab")
         ledger = SqliteLedger(lab.ledger_path)
         spec = CampaignSpec(campaign="C1", stations=2, budget_s=budget_s)
@@ -60,7 +60,7 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., LabC
         ledger.append(Event(event_id="c", kind="campaign_started", campaign="C1", wall_s=time.time(), data=data))
         left = iter(states)
 
-        async def station(campaign: str, robot: str, followed: Followed) -> State:
+        async def station(campaign: str, robot: str, followed: Followed) -> State | None:
             return next(left)
 
         monkeypatch.setattr(module, "_station", station)
@@ -94,6 +94,14 @@ def test_a_crashing_station_flow_is_tried_ever_more_rarely_and_told_once(
         "its station flow ended Crashed 5 times in a row and brought nothing; it is tried again every 60 s until the "
         "campaign's end. See run/logs/fleet.log of the lab"
     )
+
+
+def test_a_station_flow_that_somebody_deleted_is_started_again(
+    begin: Callable[..., LabContext], slept: list[float]
+) -> None:
+    context = begin(None, COMPLETED)
+    assert asyncio.run(module._serve(context, "C1", "robot-1", Followed(never))) == "Completed"
+    assert slept == [1]
 
 
 def test_what_a_crash_brought_begins_the_count_anew(
