@@ -3,8 +3,8 @@
 `python -m commands.prefect_server --home DIR --port P`. Stock Prefect 3.8.8 begins SQLite transactions DEFERRED; those
 that read before they write fail with "database is locked" (HTTP 503) when several pools poll. Here every transaction
 begins IMMEDIATE, and one after the other in the order in which they came: SQLite itself lets writers sleep up to 100 ms
-between two looks whether it is their turn, and lets those that come later pass. This and `limit_requests_only` replace
-private methods, so the server refuses to run on another version.
+between two looks whether it is their turn, and lets those that come later pass. This, `connect_freely` and
+`limit_requests_only` replace private methods, so the server refuses to run on another version.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,19 @@ def begin_immediate() -> None:
     AioSqliteConfiguration.begin_transaction = begin_transaction  # type: ignore[method-assign]
 
 
+def connect_freely() -> None:
+    """Let SQLAlchemy open as many SQLite connections as are asked for: the requests served at once are bounded already.
+
+    With its 15, whoever had the turn to write waited for a connection behind those who waited for the turn with one in
+    hand; on a busy host that stopped a lab of 8 stations for minutes (225 times "QueuePool limit … reached").
+    """
+    import prefect.server.database.configurations
+
+    module: Any = prefect.server.database.configurations
+    if not isinstance(module.create_async_engine, partial):
+        module.create_async_engine = partial(module.create_async_engine, max_overflow=-1)
+
+
 def bind(host: str, port: int) -> socket.socket:
     """A bound TCP socket; port 0 takes a free one.
 
@@ -161,6 +175,8 @@ def serve(home: Path, port: int, *, ready_file: Path | None = None, heartbeat_fi
     import uvicorn
     from prefect.server.api.server import create_app
 
+    if on_sqlite:
+        connect_freely()
     begin_immediate()
     limit_requests_only()
     application: Any = RoomFirst(create_app(), home) if on_sqlite else create_app()

@@ -14,7 +14,7 @@ from conftest import HERE, until
 
 from benchmarks.fleet_size import locked
 from commands.environment import service_environment
-from commands.prefect_server import begin_immediate, turn
+from commands.prefect_server import begin_immediate, connect_freely, turn
 from data.lab import Lab
 
 
@@ -55,6 +55,38 @@ def test_a_transaction_locks_at_once_and_its_own_readers_do_not_wait(tmp_path: P
         return order
 
     assert asyncio.run(main()) == ["first", "other"]
+
+
+def test_a_writer_does_not_wait_for_the_connections_of_those_who_wait_for_it(tmp_path: Path) -> None:
+    from prefect.server.database.configurations import AioSqliteConfiguration
+
+    begin_immediate()
+    connect_freely()
+    url = f"sqlite+aiosqlite:///{tmp_path / 'p.db'}"
+
+    async def main() -> int:
+        here = AioSqliteConfiguration(connection_url=url)
+        engine = await here.engine()
+        writing, reading = asyncio.Event(), []
+
+        async def reader() -> None:
+            """Has a connection until the writer has had its turn."""
+            async with await here.session(engine) as session:
+                await session.execute(sa.text("SELECT 1"))
+                reading.append(session)
+                await writing.wait()
+
+        readers = [asyncio.create_task(reader()) for _ in range(40)]
+        while len(reading) < 40:
+            await asyncio.sleep(0.01)
+        async with await here.session(engine) as session, here.begin_transaction(session):
+            await session.execute(sa.text("CREATE TABLE t (x)"))
+            writing.set()
+        await asyncio.gather(*readers)
+        await engine.dispose()
+        return len(reading)
+
+    assert asyncio.run(asyncio.wait_for(main(), 20.0)) == 40
 
 
 def test_writers_take_turns_in_the_order_in_which_they_came() -> None:
