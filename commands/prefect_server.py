@@ -1,10 +1,7 @@
 """The Prefect server of a lab, in this process: uvicorn on loopback, SQLite inside the lab, writes that never lock.
 
-`python -m commands.prefect_server --home DIR --port P`. Stock Prefect 3.8.8 begins SQLite transactions DEFERRED; those
-that read before they write fail with "database is locked" (HTTP 503) when several pools poll. Here every transaction
-begins IMMEDIATE, and one after the other in the order in which they came: SQLite itself lets writers sleep up to 100 ms
-between two looks whether it is their turn, and lets those that come later pass. This, `connect_freely` and
-`limit_requests_only` replace private methods, so the server refuses to run on another version.
+`python -m commands.prefect_server --home DIR --port P`. What `commands/prefect_sqlite.py` and `commands/prefect_sockets.py`
+do replaces private methods, so the server refuses to run on another version.
 """
 
 from __future__ import annotations
@@ -15,30 +12,20 @@ import gc
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from contextvars import ContextVar
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from commands.prefect_database import seed
 from commands.prefect_room import RoomFirst
 from commands.prefect_sockets import limit_requests_only
+from commands.prefect_sqlite import begin_immediate, connect_freely
 from nightlab.errors import ServiceError
 from nightlab.heartbeat import beating
 from nightlab.priority import yield_processor
 
 PINS = {"prefect": ("3.8.8", "3.8.8"), "fastapi": ("0.139", "0.151"), "sqlalchemy": ("2.0", "2.1")}
 """First and last-but-not-included version of each package that the server was measured on (prefect: exactly)."""
-
-
-_HOLDS_LOCK: ContextVar[bool] = ContextVar("holds_lock", default=False)
-_TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
-TURN_S = 60.0
-"""Longest wait for the turn to write, wall seconds; then SQLite's own lock decides, with its own timeout."""
 
 
 def check_versions(installed: dict[str, str] | None = None) -> None:
@@ -59,69 +46,6 @@ def check_versions(installed: dict[str, str] | None = None) -> None:
                 f"the Prefect server needs {package} {wanted}, installed is {found}: with others its schedules stop "
                 "silently or it does not start. Install the locked versions with: make -B .venv/.nightlab-ready"
             )
-
-
-@asynccontextmanager
-async def turn(most_s: float = TURN_S) -> AsyncGenerator[None, None]:
-    """Hold the turn to write, first come first served; after `most_s` without it (wall seconds) go on all the same."""
-    lock = _TURNS.setdefault(asyncio.get_running_loop(), asyncio.Lock())
-    try:
-        async with asyncio.timeout(most_s):
-            await lock.acquire()
-    except TimeoutError:
-        yield
-        return
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def begin_immediate() -> None:
-    """Let every SQLite transaction of the server take the write lock at its begin.
-
-    A session that is opened while its own task holds the lock (Prefect does so when a work pool changes its status) reads
-    beside it, as in stock Prefect: asking for the lock a second time would wait 60 s for itself.
-    """
-    from prefect.server.database.configurations import SQLITE_BEGIN_MODE, AioSqliteConfiguration
-
-    original: Any = AioSqliteConfiguration.begin_transaction
-    if getattr(original, "immediate", False):
-        return
-
-    @asynccontextmanager
-    async def begin_transaction(self: Any, session: Any, with_for_update: bool = False) -> AsyncGenerator[Any, None]:
-        if _HOLDS_LOCK.get():
-            async with original(self, session, with_for_update=with_for_update) as transaction:
-                yield transaction
-            return
-        held = _HOLDS_LOCK.set(True)
-        try:
-            async with turn(), original(self, session, with_for_update=True) as transaction:
-                await session.connection()  # begins now, with the lock
-                mode = SQLITE_BEGIN_MODE.set("DEFERRED")
-                try:
-                    yield transaction
-                finally:
-                    SQLITE_BEGIN_MODE.reset(mode)
-        finally:
-            _HOLDS_LOCK.reset(held)
-
-    begin_transaction.immediate = True  # type: ignore[attr-defined]
-    AioSqliteConfiguration.begin_transaction = begin_transaction  # type: ignore[method-assign]
-
-
-def connect_freely() -> None:
-    """Let SQLAlchemy open as many SQLite connections as are asked for: the requests served at once are bounded already.
-
-    With its 15, whoever had the turn to write waited for a connection behind those who waited for the turn with one in
-    hand; on a busy host that stopped a lab of 8 stations for minutes (225 times "QueuePool limit … reached").
-    """
-    import prefect.server.database.configurations
-
-    module: Any = prefect.server.database.configurations
-    if not isinstance(module.create_async_engine, partial):
-        module.create_async_engine = partial(module.create_async_engine, max_overflow=-1)
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -14,7 +14,7 @@ from conftest import HERE, until
 
 from benchmarks.fleet_size import locked
 from commands.environment import service_environment
-from commands.prefect_server import begin_immediate, connect_freely, turn
+from commands.prefect_sqlite import begin_immediate, connect_freely, turn
 from data.lab import Lab
 
 
@@ -102,6 +102,41 @@ def test_writers_take_turns_in_the_order_in_which_they_came() -> None:
         return order
 
     assert asyncio.run(main()) == list(range(20))
+
+
+def test_nobody_loses_his_place_while_others_have_their_turns() -> None:
+    async def main() -> list[int]:
+        order: list[int] = []
+
+        async def writer(number: int) -> None:
+            async with turn(most_s=0.1):
+                order.append(number)
+                await asyncio.sleep(0.03)
+                assert order[-1] == number, "nobody writes in between"
+
+        await asyncio.gather(*(writer(number) for number in range(20)))
+        return order
+
+    assert asyncio.run(main()) == list(range(20))
+
+
+def test_who_is_cancelled_while_he_waits_does_not_keep_the_turn() -> None:
+    async def main() -> None:
+        async with turn():
+            tasks = [asyncio.create_task(_write()) for _ in range(3)]
+            await asyncio.sleep(0.01)
+            tasks[0].cancel()
+        tasks[1].cancel()  # it was just woken
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert [task.cancelled() for task in tasks] == [True, True, False]
+        async with asyncio.timeout(1.0), turn():
+            pass
+
+    async def _write() -> None:
+        async with turn():
+            pass
+
+    asyncio.run(main())
 
 
 def test_who_waits_too_long_for_the_turn_goes_on_and_leaves_it_with_its_holder() -> None:
