@@ -121,8 +121,12 @@ class Controller:
         """Which limit the latest control period passed: a protective stop; empty: none."""
         self._latch = latch or Latch()
         self._estop_lock = threading.Lock()
+        """Held by what may take a while and must not cross a clear; never waited for before the driver is stopped."""
+        self._count_lock = threading.Lock()
         self.presses = 0
         """How often the e-stop was pressed."""
+        self._carried_out = 0
+        """How many of the presses have told the driver to stop."""
         self.unstopped = ""
         """Why the driver cannot say that it stopped; empty: it did."""
         self._confirmed = True
@@ -177,7 +181,8 @@ class Controller:
         Raises:
             StationError: the driver cannot say that it stopped. Latched all the same; it is told again until it can.
         """
-        self.presses += 1
+        with self._count_lock:
+            self.presses += 1
         first = not self.estopped
         if first:
             self.estop_s = time.monotonic()
@@ -185,6 +190,8 @@ class Controller:
         try:
             self._stop_driver()
         finally:
+            with self._count_lock:
+                self._carried_out += 1
             self._confirmed = False
             self.wake()
             if first:
@@ -194,10 +201,15 @@ class Controller:
             raise StationError(f"e-stop latched, but {self.unstopped}")
 
     def confirm_stop(self) -> None:
-        """Tell the driver again to stop until it does not object; for the watchdog."""
-        if self.estopped and not self._confirmed:
-            self._stop_driver()
-            self._confirmed = not self.unstopped
+        """Tell the driver again to stop until it does not object; for the watchdog. Does not wait for a clear."""
+        if self._confirmed or not self._estop_lock.acquire(blocking=False):
+            return
+        try:
+            if self.estopped:
+                self._stop_driver()
+                self._confirmed = not self.unstopped
+        finally:
+            self._estop_lock.release()
 
     def _stop_driver(self) -> None:
         told = self.unstopped
@@ -223,7 +235,7 @@ class Controller:
             StationError: the driver cannot, or the latch cannot be removed; the e-stop stays.
         """
         with self._estop_lock:
-            pressed = self.presses
+            carried_out = self._carried_out
             try:
                 self.driver.clear()
                 self._latch.clear()
@@ -234,7 +246,7 @@ class Controller:
                     raise StationError(f"the latch cannot be removed ({error}); the e-stop stays") from error
                 raise
             self.estopped, self.estop_s, self.exceeded, self.unstopped = "", 0.0, "", ""
-        if self.presses != pressed:
+        if self.presses != carried_out:  # also one that began before and stops the driver only now
             self.estop("pressed again while it was cleared")
         self.look_when_idle()
 

@@ -147,6 +147,40 @@ def test_an_estop_that_is_pressed_while_another_is_cleared_is_not_lost(tmp_path:
         assert (tmp_path / "state" / LATCH).exists(), "over a restart too"
 
 
+@pytest.mark.parametrize("who", ["a second press", "the watchdog"])
+def test_a_stop_that_crosses_a_clear_leaves_no_robot_without_power_that_says_it_is_free(
+    tmp_path: Path, who: str
+) -> None:
+    """The driver is told to stop by a thread that the host lets wait in the middle of it, until the clear is over."""
+    with served(tmp_path) as (station, driver):
+        controller, stop = station.cell.controller, driver.stop
+        inside, cleared, told = threading.Event(), threading.Event(), threading.Event()
+        controller.estop("first")
+        assert until(lambda: controller._confirmed), "the watchdog has nothing left to say"
+
+        def slow(reason: str) -> None:
+            inside.set()
+            cleared.wait(0.5)
+            stop(reason)
+            told.set()
+
+        driver.stop = slow  # type: ignore[method-assign]
+        press = threading.Thread(target=controller.estop, args=("second",))
+        if who == "a second press":
+            press.start()
+        else:
+            controller._confirmed = False
+        assert inside.wait(5.0)
+        controller.clear()
+        cleared.set()
+        assert told.wait(5.0)
+        if who == "a second press":
+            press.join()
+            assert controller.estopped, "it holds"
+        assert until(lambda: driver.powered != bool(controller.estopped)), "power and latch agree"
+        assert (tmp_path / "state" / LATCH).exists() == bool(controller.estopped), "over a restart too"
+
+
 def test_a_stream_from_before_the_estop_moves_nothing_after_it(tmp_path: Path) -> None:
     with served(tmp_path) as (station, driver):
 
