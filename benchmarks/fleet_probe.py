@@ -12,7 +12,8 @@ from typing import Any
 
 from prefect import flow
 
-from flows.iteration import iteration
+from flows.iteration import iteration, named
+from flows.next_run import NextRun
 from nightlab.records import Work, WorkKind
 
 
@@ -41,17 +42,18 @@ async def probe(station: str, stations: int, n: int, every_s: float, takes_s: fl
     work = Work(kind=WorkKind.WAIT, campaign="C0", station=station, reason="probe")
     here = Path(room)
     until_s = math.inf
-    while len(took) <= n or time.monotonic() < until_s:
-        begin_s = time.monotonic()
-        await probed("C0", station, work)
-        took.append((running.pop() - begin_s, time.monotonic() - begin_s))
-        (here / f"{station}.json").write_text(json.dumps(took))
-        if len(took) == 1:
-            (here / f"{station}.live").touch()
-            while len(list(here.glob("*.live"))) < stations:
-                await asyncio.sleep(1.0)
-            until_s = time.monotonic() + takes_s
-            await asyncio.sleep(draw.uniform(0.0, every_s))
-        else:
-            await asyncio.sleep(draw.uniform(0.5, 1.5) * every_s)
+    async with NextRun(probed, campaign="C0", station=station) as begin:
+        while len(took) <= n or time.monotonic() < until_s:
+            begin_s = time.monotonic()
+            await begin(named("", station), campaign="C0", station=station, work=work)
+            took.append((running.pop() - begin_s, time.monotonic() - begin_s))
+            (here / f"{station}.json").write_text(json.dumps(took))
+            if len(took) == 1:
+                (here / f"{station}.live").touch()
+                while len(list(here.glob("*.live"))) < stations:
+                    await asyncio.sleep(1.0)
+                until_s = time.monotonic() + takes_s
+                await asyncio.sleep(draw.uniform(0.0, every_s))
+            else:
+                await asyncio.sleep(draw.uniform(0.5, 1.5) * every_s)
     return len(took)

@@ -26,6 +26,12 @@ Of 60 s, after which Prefect calls the pool's queue and its deployments "not rea
 PREFETCH_S = 2
 """Flow runs are fetched so long before their time, seconds."""
 
+CLEANUP_S = 120
+"""Between two looks of Prefect's server for subflows of cancelled runs, seconds.
+
+It asks the database thrice for each subflow under way; `commands/flow_runs.py` finds those sooner and with one question.
+"""
+
 _DROP = (
     "PREFECT_",
     "PYTHONDONTWRITEBYTECODE",
@@ -74,6 +80,7 @@ def service_environment(lab: Path, api_url: str, *, base: Mapping[str, str] | No
         "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
         "PREFECT_API_TLS_INSECURE_SKIP_VERIFY": "true",  # loopback http: building a TLS context costs 0.4 s a client
         "PREFECT_CLIENT_MAX_RETRIES": "1000000",  # the server comes back: the supervisor sees to that
+        "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_LOOP_SECONDS": str(CLEANUP_S),
         "PREFECT_WORKER_QUERY_SECONDS": str(POLL_S),
         "PREFECT_WORKER_PREFETCH_SECONDS": str(PREFETCH_S),
         "PREFECT_WORKER_HEARTBEAT_SECONDS": "30",

@@ -8,18 +8,33 @@ import logging
 import os
 import signal
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterEndTime,
+    FlowRunFilterId,
+    FlowRunFilterParentFlowRunId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed
 
 STARTED = (StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)
 """States of flow runs that have, or are about to have, a process."""
+
+PAGE = 200
+"""Flow runs that Prefect's server gives in one answer at most."""
+
+LATELY = timedelta(minutes=1)
+"""A flow run that ended so long before the last look may have been missed by it: who ends it stamps it, and tells later."""
 
 SIGNALS = {2: signal.SIGTERM, 4: signal.SIGTERM, 6: signal.SIGKILL}
 """What a run gets that is still being cancelled at the n-th look of `see_cancelled`."""
@@ -42,7 +57,7 @@ async def drain(*, grace_s: float = 20.0) -> int:
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + grace_s
     cancelled: set[UUID] = set()
-    parents: dict[UUID, UUID | None] = {}
+    begun = datetime.now(UTC)
     async with get_client() as client:
         while True:
             runs = await runs_in(client, (*STARTED, StateType.SCHEDULED))
@@ -54,7 +69,7 @@ async def drain(*, grace_s: float = 20.0) -> int:
                 return 0
             if loop.time() > deadline_s:
                 return len(live)
-            await end_orphans(client, parents)
+            await end_orphans(client, begun)
             asked = [run for run in live if run.state_type != StateType.CANCELLING and run.deployment_id is not None]
             await asyncio.gather(
                 *(_set(client, run, Cancelling(message="the lab shuts down")) for run in asked),
@@ -104,13 +119,15 @@ async def see_cancelled(*, every_s: float = 5.0) -> None:
     """
     looks: dict[UUID, int] = {}
     signalled: set[UUID] = set()
-    parents: dict[UUID, UUID | None] = {}
+    looked = datetime.now(UTC)
     async with get_client() as client:
         while True:
             await asyncio.sleep(every_s)
             try:
+                now = datetime.now(UTC)
                 runs = await runs_in(client, [StateType.CANCELLING])
-                await end_orphans(client, parents)
+                await end_orphans(client, looked)
+                looked = now
                 signalled -= await _not_crashed(client, signalled)
                 looks = {run.id: looks.get(run.id, 0) + 1 for run in runs}
                 for run in runs:
@@ -126,39 +143,59 @@ async def see_cancelled(*, every_s: float = 5.0) -> None:
                 log.warning("cannot look after cancelled flow runs: %s", error)
 
 
-async def end_orphans(client: PrefectClient, parents: dict[UUID, UUID | None]) -> None:
+async def end_orphans(client: PrefectClient, since: datetime) -> None:
     """Set subflow runs to Crashed whose parent has ended without them: it was killed, and they ran in its process.
+
+    One that had not begun (`flows/next_run.py` makes them beforehand) is Cancelled.
+
+    Asks for parents that ended lately, never for all that runs: a campaign has hundreds of subflows under way.
 
     Args:
         client: Of the lab's server.
-        parents: Subflow run → its parent's run. Filled in here; keep it from look to look, so that each is asked for once.
+        since: The last look.
     """
-    inner = {
-        run.id: run.parent_task_run_id
-        for run in await runs_in(client, STARTED)
-        if run.deployment_id is None and run.parent_task_run_id is not None
-    }
-    for gone in parents.keys() - inner.keys():
-        del parents[gone]
-    new = {run: task for run, task in inner.items() if run not in parents}
-    tasks = await asyncio.gather(*(client.read_task_run(task) for task in new.values()))
-    parents.update((run, task.flow_run_id) for run, task in zip(new, tasks, strict=True))
-    if not parents:
+    ended = await _runs(
+        client,
+        FlowRunFilter(
+            deployment_id=FlowRunFilterDeploymentId(is_null_=False),
+            end_time=FlowRunFilterEndTime.model_validate({"after_": since - LATELY}),
+        ),
+    )
+    if not ended:
         return
-    wanted = FlowRunFilter(id=FlowRunFilterId(any_=sorted({parent for parent in parents.values() if parent})))
-    found = await client.read_flow_runs(flow_run_filter=wanted)
-    ended = {run.id for run in found if run.state and run.state.is_final()}
-    if ended:  # look again: what has ended since, as its parent did, is no orphan
-        orphans = [run for run in await runs_in(client, STARTED) if parents.get(run.id) in ended]
-        await asyncio.gather(*(_set(client, run, Crashed(message="its parent's process died")) for run in orphans))
+    orphans = await _runs(
+        client,
+        FlowRunFilter(
+            state=_in(STARTED),
+            deployment_id=FlowRunFilterDeploymentId(is_null_=True),  # the others have a process of their own
+            parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id for run in ended]),
+        ),
+    )
+    await asyncio.gather(*(_set(client, run, _end_of(run)) for run in orphans))
 
 
 async def runs_in(client: PrefectClient, states: Iterable[StateType]) -> list[FlowRun]:
     """All flow runs in one of the given state types."""
-    wanted = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states))))
+    return await _runs(client, FlowRunFilter(state=_in(states)))
+
+
+def _end_of(orphan: FlowRun) -> State:
+    if orphan.state_type == StateType.PENDING:
+        return Cancelled(message="its parent's process died before it began")
+    return Crashed(message="its parent's process died")
+
+
+def _in(states: Iterable[StateType]) -> FlowRunFilterState:
+    return FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states)))
+
+
+async def _runs(client: PrefectClient, wanted: FlowRunFilter) -> list[FlowRun]:
+    """All flow runs that a filter lets through."""
     found: list[FlowRun] = []
-    while page := await client.read_flow_runs(flow_run_filter=wanted, limit=200, offset=len(found)):
+    while page := await client.read_flow_runs(flow_run_filter=wanted, limit=PAGE, offset=len(found)):
         found += page
+        if len(page) < PAGE:
+            break
     return found
 
 

@@ -2,8 +2,8 @@
 
     python -m environments.manifest freeze|check [ENV]
 
-Checked before each trial and when the verifier process starts; its sha256 goes into every verdict and record. Whose
-manifest counts on this machine: see environments/signing.py.
+Checked before each campaign and trial, before the episodes of a trial may count, and when the verifier process starts; its
+sha256 goes into every verdict and record. Whose manifest counts on this machine: see environments/signing.py.
 """
 
 from __future__ import annotations
@@ -36,10 +36,20 @@ def current(name: str) -> files.Hashes:
     return files.hash_files(frozen_files(name))
 
 
+def as_listed(name: str) -> files.Hashes:
+    """Hashes of the files that an environment's manifest lists, as they are now; without those that are gone."""
+    try:
+        listed = json.loads(manifest_path(name).read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # `check_manifest` says what is wrong with it
+    roots = list(dict.fromkeys((_root(name), PROJECT)))
+    found = {key: next((root / key for root in roots if (root / key).is_file()), None) for key in listed}
+    return files.hash_files({key: path for key, path in found.items() if path is not None})
+
+
 def frozen_files(name: str) -> dict[str, Path]:
     """An environment's frozen files, by path relative to their root."""
-    folder, package = _folder(name), package_name(name)
-    root = folder.parents[package.count(".")]
+    folder, package, root = _folder(name), package_name(name), _root(name)
     modules = [f"{package}.{path.stem}" for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
     only = {} if root == PROJECT else {root: package.partition(".")[0]}
     found = files.import_closure(list(dict.fromkeys((root, PROJECT))), [package, *modules, *SHARED], only=only)
@@ -55,15 +65,21 @@ def freeze(name: str) -> str:
     return files.write_manifest(manifest_path(name), name, current(name))
 
 
-def check(name: str) -> str:
+def check(name: str, *, listed: bool = False) -> str:
     """The manifest's sha256.
+
+    Args:
+        name: The environment.
+        listed: Look at the files that the manifest lists, and not whether their imports still lead to these only: a new
+            file that stands before one of them is not found. 0.01 s instead of 0.3: nothing is parsed.
 
     Raises:
         TamperError: a frozen file differs from the manifest (the message names it), or the operator has frozen another.
         UsageError: no such environment.
     """
     path = manifest_path(name)
-    sha256 = files.check_manifest(path, name, current(name), fix=f"python -m environments.manifest freeze {name}")
+    hashes = as_listed(name) if listed else current(name)
+    sha256 = files.check_manifest(path, name, hashes, fix=f"python -m environments.manifest freeze {name}")
     signing.check_trust(name, json.loads(path.read_text(encoding="utf-8")))
     return sha256
 
@@ -73,6 +89,11 @@ def _folder(name: str) -> Path:
     if found is None or found.origin is None:
         raise TamperError(f"the package {package_name(name)} of environment {name} is gone")
     return Path(found.origin).parent
+
+
+def _root(name: str) -> Path:
+    """Where an environment's top-level package lies."""
+    return _folder(name).parents[package_name(name).count(".")]
 
 
 def main(arguments: list[str]) -> int:

@@ -1,4 +1,7 @@
-"""How flow runs are doing, all of them in one request a second: a request for each of 32 cost the server a third of a core."""
+"""How flow runs are doing, all of them in one request a second: a request for each of 32 cost the server a third of a core.
+
+Less often where the server is slow to answer.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from prefect.client.schemas.objects import State
 
 LOOK_S = 1.0
 """Between two looks, wall seconds."""
+SHARE, LONGEST_S = 0.05, 10.0
+"""A look takes no more of the time than this, unless that leaves a longer pause than so many wall seconds."""
 
 
 class Followed:
@@ -33,6 +38,7 @@ class Followed:
         self._seen: Mapping[UUID, State | None] = {}
         self._asked: frozenset[UUID] = frozenset()
         self._looked_s = -math.inf
+        self._pause_s = look_s
 
     async def end(self, run: UUID) -> State | None:
         """Wait until a flow run has ended, and return in which state; None: it was deleted.
@@ -43,7 +49,7 @@ class Followed:
         self._runs.add(run)
         try:
             while True:
-                await asyncio.sleep(self._look_s)
+                await asyncio.sleep(self._pause_s)
                 state = await self._look(run)
                 if state is None or state.is_final():
                     return state
@@ -53,10 +59,11 @@ class Followed:
     async def _look(self, run: UUID) -> State | None:
         """The latest state; whoever finds it too old asks for all."""
         async with self._turn:
-            if run not in self._asked or time.monotonic() - self._looked_s > 0.9 * self._look_s:
-                asked = frozenset(self._runs)
+            if run not in self._asked or time.monotonic() - self._looked_s > 0.9 * self._pause_s:
+                asked, begin_s = frozenset(self._runs), time.monotonic()
                 self._seen = await self._read(asked)
                 self._asked, self._looked_s = asked, time.monotonic()
+                self._pause_s = max(self._look_s, min((self._looked_s - begin_s) / SHARE, LONGEST_S))
             return self._seen.get(run)
 
 

@@ -32,7 +32,12 @@ def run_name() -> str:
     asked = flow_run.get_parameters()
     work = asked.get("work")
     name = getattr(work, "iteration", "") or (work.get("iteration", "") if isinstance(work, dict) else "")
-    return f"{name or 'next work'} on {asked.get('station', '')}"
+    return named(name, asked.get("station", ""))
+
+
+def named(iteration: str, station: str) -> str:
+    """The name of a run in the UI."""
+    return f"{iteration or 'next work'} on {station}"
 
 
 @flow(name="iteration", flow_run_name=run_name, persist_result=False)

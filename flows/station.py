@@ -11,7 +11,8 @@ from typing import Any
 
 from prefect import flow, get_run_logger
 
-from flows.iteration import iteration
+from flows.iteration import iteration, named
+from flows.next_run import NextRun
 from nightlab.errors import NightlabError
 from nightlab.records import Work, WorkKind
 from tasks.attendant import attend
@@ -36,10 +37,13 @@ async def station(campaign: str, station: str) -> dict[str, Any]:
     """
     lab = LabContext.here()
 
-    async with heart(hearts_dir(lab.lab), f"station-{station}"):
+    async with (
+        heart(hearts_dir(lab.lab), f"station-{station}"),
+        NextRun(iteration, campaign=campaign, station=station) as begin,
+    ):
         return await serve(
             claim=lambda: next_work(lab, campaign, station, get_run_logger().warning),
-            run=lambda work: iteration(campaign, station, work),
+            run=lambda work: begin(named(work.iteration, station), campaign=campaign, station=station, work=work),
             report=lambda error: get_run_logger().error("an iteration failed: %s", error),
         )
 

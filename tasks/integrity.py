@@ -23,13 +23,17 @@ def pinned(spec: CampaignSpec) -> CampaignSpec:
     return spec.model_copy(update={"manifest_sha256": check_manifest(spec.environment)})
 
 
-def check_pin(spec: CampaignSpec) -> str:
+def check_pin(spec: CampaignSpec, *, listed: bool = False) -> str:
     """The manifest's sha256.
+
+    Args:
+        spec: The campaign.
+        listed: As `environments.manifest.check`.
 
     Raises:
         TamperError: a frozen file differs from the manifest, or the manifest was frozen anew since the campaign began.
     """
-    manifest = check_manifest(spec.environment)
+    manifest = check_manifest(spec.environment, listed=listed)
     if spec.manifest_sha256 and manifest != spec.manifest_sha256:
         raise TamperError(
             f"the manifest of {spec.environment} was frozen anew while {spec.campaign or 'the campaign'} ran "

@@ -59,8 +59,11 @@ class Trial(AtRobot):
         self._results: dict[tuple[str, SeedPool, int], EpisodeRecord] = {}
 
     async def run(self) -> TrialResult:
-        """Run the job; raises TamperError before anything moves if a frozen file was changed."""
-        self.manifest_sha256 = check_pin(self.job.campaign)
+        """Run the job; raises TamperError before anything moves if a frozen file was changed.
+
+        Whether a new file stands before a frozen one is asked before the episodes count (tasks/verify.py).
+        """
+        self.manifest_sha256 = check_pin(self.job.campaign, listed=True)
         await self._policy(self.job.candidate)
         try:
             await self._take()

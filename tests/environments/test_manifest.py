@@ -60,6 +60,25 @@ def test_one_changed_byte_is_named(copy: Path, name: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("name", ["environments/push_t/verify.py", "nightlab/geometry.py", "requirements.lock"])
+@pytest.mark.parametrize("what", ["changed", "gone"])
+def test_what_is_listed_is_looked_at_without_parsing(copy: Path, name: str, what: str) -> None:
+    code = (
+        "import ast; from environments import manifest; ast.parse = None; print(manifest.check('push_t', listed=True))"
+    )
+    command = [sys.executable, "-c", code]
+    good = subprocess.run(command, cwd=copy, capture_output=True, text=True)
+    assert good.stdout.strip() == json.loads((copy / "environments/push_t/manifest.json").read_text())["sha256"]
+    if what == "gone":
+        (copy / name).unlink()
+    else:
+        (copy / name).write_text((copy / name).read_text() + "\n")
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
+    assert done.returncode == 1
+    said = f"{name} was changed" if what == "changed" else f"{name} is gone or no longer imported"
+    assert said in done.stderr
+
+
 def test_a_package_that_would_shadow_a_frozen_module_is_named(copy: Path) -> None:
     (copy / "nightlab/geometry").mkdir()
     (copy / "nightlab/geometry/__init__.py").write_text("def coverage(pose): return 1.0\n")

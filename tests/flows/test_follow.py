@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from itertools import pairwise
 from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.schemas.objects import State, StateType
 
-from flows.follow import Followed
+from flows.follow import SHARE, Followed
 
 RUNNING = State(type=StateType.RUNNING)
 COMPLETED = State(type=StateType.COMPLETED)
@@ -40,6 +41,20 @@ def test_all_are_asked_for_in_one_request_and_each_ends_by_itself() -> None:
 
     assert asyncio.run(all_of_them()) == [CRASHED, COMPLETED] * 16
     assert server.asked[1:] == [set(runs)] * 3 + [set(runs[1:])] * 2, "five looks for all 32"
+
+
+def test_a_server_that_is_slow_is_asked_less_often() -> None:
+    run, looks = uuid4(), list[float]()
+
+    async def slow(runs: Collection[UUID]) -> dict[UUID, State | None]:
+        looks.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(0.02)
+        return {run: RUNNING if len(looks) < 3 else COMPLETED}
+
+    assert asyncio.run(Followed(slow, look_s=0.01).end(run)) == COMPLETED
+    assert min(later - earlier for earlier, later in pairwise(looks)) >= 0.02 / SHARE, (
+        "a look takes a twentieth of the time"
+    )
 
 
 def test_one_that_was_deleted_is_not_waited_for() -> None:
