@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -206,18 +207,20 @@ def _child(root: int, words: str) -> int | None:
 
 def _leaf(root: int, words: str) -> int | None:
     """The deepest process below `root` with these words on its command line: the program, not its sandbox."""
-    below = psutil.Process(root).children(recursive=True)
-    trials = [process for process in below if "tasks.trial" in process.cmdline()]
-    theirs = {process.pid for trial in trials for process in trial.children(recursive=True)}
-    for process in below:
-        line = " ".join(process.cmdline())
-        if (
-            process.pid not in theirs
-            and words in line
-            and "bwrap" not in Path(process.exe()).name
-            and not process.children()
-        ):
-            return process.pid
+    lines: dict[psutil.Process, list[str]] = {}
+    for process in psutil.Process(root).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it was a short one
+            lines[process] = process.cmdline()
+    theirs: set[int] = set()
+    for process, line in lines.items():
+        if "tasks.trial" in line:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                theirs |= {child.pid for child in process.children(recursive=True)}
+    for process, line in lines.items():
+        if process.pid not in theirs and words in " ".join(line):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if "bwrap" not in Path(process.exe()).name and not process.children():
+                    return process.pid
     return None
 
 

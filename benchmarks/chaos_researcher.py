@@ -1,14 +1,14 @@
 """The researcher of the chaos runs: a program in the sandbox that thinks for a moment and proposes a short episode.
 
-Its policy pushes for a few control periods and says that it is done, so trials are quick; its training takes a second,
-so that there is time to hit it.
+Its policy pushes for a few control periods and says that it is done, so trials are quick; its training takes two seconds,
+so that there is time to hit it, on a slow host too.
 """
 
 import random
 import time
 from pathlib import Path
 
-THINK_S, TRAIN_S = 0.7, 0.7
+THINK_S, TRAIN_S = 0.7, 2.0
 POLICY = '''
 import numpy as np
 
