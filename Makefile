@@ -16,8 +16,8 @@ demo: $(READY)  ## Two simulated stations take Push-T from failing to solved; en
 	$(BIN)/nightlab run push_t --stations 2 --researcher offline --profile nominal --speed 15 --budget 13m --lab lab
 
 test: $(READY)  ## Everything that must hold, in under 10 minutes on 2 cores
-	$(BIN)/python -m pytest -q -m "not slow" $(IN_MEMORY) -n 2 --dist loadfile --ignore tests/flows --ignore tests/commands/test_prefect.py tests
-	$(BIN)/python -m pytest -q -m "not slow" $(IN_MEMORY) -n 2 --dist loadfile tests/flows tests/commands/test_prefect.py  # whole labs and servers
+	$(BIN)/python -m pytest -q -m "not slow" $(IN_MEMORY) -n 2 --dist loadfile --ignore tests/flows --ignore tests/commands/test_prefect.py --ignore tests/commands/test_next_run.py tests
+	$(BIN)/python -m pytest -q -m "not slow" $(IN_MEMORY) -n 2 --dist loadfile tests/flows tests/commands/test_prefect.py tests/commands/test_next_run.py  # whole labs and servers
 	rm -rf $(SCRATCH)
 
 test-slow: $(READY)  ## What takes longer: whole campaigns, kill -9 of every process
