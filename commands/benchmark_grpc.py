@@ -1,7 +1,7 @@
 """The yardstick of `nightlab benchmark loop`: messages of its size, at its pace, over a gRPC stream that does nothing else.
 
 Round trips are stamped as there, by the server: from handing out a message to having the answer. This much of a control
-loop's round trip belongs to gRPC, Python and the host; the rest is nightlab's.
+loop's round trip over gRPC belongs to gRPC, Python and the host; the rest is nightlab's.
 
     python -m commands.benchmark_grpc --ready-file PATH --rate 100 --n 2000      the server; prints waits as a JSON list
 """

@@ -2,9 +2,9 @@
 
 The station (driver `echo`, a 32-float state) is one process, the control loop with its sandboxed policy another, as in a
 campaign. A round trip begins when the station hands out an observation and ends when it has the action that answers it:
-serialisation, gRPC both ways, client, sandbox and policy lie between. It is stamped by the station. An action that takes
-longer than one control period is late. Measured alone, and with a second station and its policy beside; before both, how much
-of it a gRPC stream alone takes on this host (`commands/benchmark_grpc.py`).
+serialisation, the control socket both ways, client, sandbox and policy lie between. It is stamped by the station. An action
+that takes longer than one control period is late. Measured alone, and with a second station and its policy beside; before
+both the same over gRPC, as from another host, and what a gRPC stream alone takes on this host (`commands/benchmark_grpc.py`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from nightlab.errors import SafetyError, ServiceError
 RATE_HZ: Final = 100.0
 FLOATS: Final = 32
 MOST_BARE: Final = 2000
-"""Round trips of gRPC alone."""
+"""Round trips of gRPC alone, and over gRPC."""
 WARM_UP: Final = 100
 """First control periods of the first stream, which are not counted."""
 READY_S: Final = 120.0
@@ -57,14 +57,14 @@ def loop(
         return
     bare = found["grpc_alone"]
     print(f"{found['rate_hz']:g} Hz, {found['state_floats']} floats, sandbox {found['sandbox']}, n {n} periods each")
-    for name in ("alone", "beside_a_second"):
+    for name in ("alone", "beside_a_second", "over_grpc"):
         row = found[name]
         print(
             f"  {name.replace('_', ' '):<18} round trip p50 {1000 * row['p50_s']:.2f} ms, p99 {1000 * row['p99_s']:.2f} ms, "
             f"max {1000 * row['max_s']:.1f} ms; late {row['late']}/{row['n']} ({100 * row['late_share']:.2f} %)"
         )
     print(
-        f"  of which gRPC alone   p50 {1000 * bare['p50_s']:.2f} ms, p99 {1000 * bare['p99_s']:.2f} ms (n {bare['n']})"
+        f"  a gRPC stream alone   p50 {1000 * bare['p50_s']:.2f} ms, p99 {1000 * bare['p99_s']:.2f} ms (n {bare['n']})"
     )
 
 
@@ -77,6 +77,7 @@ async def measure(n: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="nightlab-loop-") as folder:
         room = Path(folder)
         bare = await yardstick(room, RATE_HZ, min(n, MOST_BARE))
+        over_grpc = (await _together(room, 1, min(n, MOST_BARE), local=False))[0]
         alone = (await _together(room, 1, n))[0]
         first, second = await _together(room, 2, n)
     return {
@@ -88,6 +89,7 @@ async def measure(n: int) -> dict[str, Any]:
         "p50_s": alone["p50_s"],
         "late_share": alone["late_share"],
         "grpc_alone": {"n": len(bare), **quantiles(bare)},
+        "over_grpc": {key: value for key, value in over_grpc.items() if key != "sandbox"},
         "alone": alone,
         "beside_a_second": {key: value for key, value in first.items() if key != "sandbox"},
         "the_second": {key: value for key, value in second.items() if key != "sandbox"},
@@ -95,7 +97,7 @@ async def measure(n: int) -> dict[str, Any]:
     }
 
 
-async def _together(room: Path, stations: int, n: int) -> list[dict[str, Any]]:
+async def _together(room: Path, stations: int, n: int, *, local: bool = True) -> list[dict[str, Any]]:
     """Stations with a control loop each, at the same time."""
     from nightlab.processes import stop_async
 
@@ -103,10 +105,10 @@ async def _together(room: Path, stations: int, n: int) -> list[dict[str, Any]]:
     try:
         addresses = []
         for number in range(1, stations + 1):
-            process, address = await _serve(room, f"loop-{stations}-{number}")
+            process, address = await _serve(room, f"loop-{stations}-{number}-{'local' if local else 'grpc'}")
             servers.append(process)
             addresses.append(address)
-        return list(await asyncio.gather(*(_driven(room, address, n) for address in addresses)))
+        return list(await asyncio.gather(*(_driven(room, address, n, local) for address in addresses)))
     finally:
         for process in servers:
             await stop_async(process, 3.0)
@@ -130,12 +132,12 @@ async def _serve(room: Path, name: str) -> tuple[asyncio.subprocess.Process, str
     return process, StationPlace.model_validate_json(ready.read_text()).address
 
 
-async def _driven(room: Path, address: str, n: int) -> dict[str, Any]:
+async def _driven(room: Path, address: str, n: int, local: bool) -> dict[str, Any]:
     """The control loop in a process of its own."""
     from nightlab.processes import spawn_async
 
     argv: list[str | Path] = [sys.executable, "-m", "commands.benchmark_loop", "--address", address, "--room", room]
-    argv += ["--n", str(n)]
+    argv += ["--n", str(n), *([] if local else ["--grpc"])]
     process = await spawn_async(argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
     out, err = await process.communicate()
     if process.returncode:
@@ -144,7 +146,7 @@ async def _driven(room: Path, address: str, n: int) -> dict[str, Any]:
     return found
 
 
-async def drive(address: str, room: Path, n: int) -> dict[str, Any]:
+async def drive(address: str, room: Path, n: int, *, local: bool = True) -> dict[str, Any]:
     """One control loop: sandboxed policy, client, station; n periods after the warm-up."""
     from policies.host import PolicyProcess
     from robots.client import StationClient
@@ -154,7 +156,7 @@ async def drive(address: str, room: Path, n: int) -> dict[str, Any]:
         folder.mkdir(exist_ok=True)
     (code / "policy.py").write_text(POLICY)
     policy = await PolicyProcess.start(code, checkpoint)
-    client = await StationClient.connect(address)
+    client = await StationClient.connect(address, local=local)
     waited_s: list[float] = []
     late, stopped, warm_up = 0, 0, WARM_UP
     wall_s = station_s = 0.0
@@ -214,8 +216,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--address", required=True)
     parser.add_argument("--room", type=Path, required=True)
     parser.add_argument("--n", type=int, required=True)
+    parser.add_argument("--grpc", action="store_true", help="control streams over gRPC, as from another host")
     asked = parser.parse_args(arguments)
-    print(json.dumps(asyncio.run(drive(asked.address, asked.room, asked.n))))
+    print(json.dumps(asyncio.run(drive(asked.address, asked.room, asked.n, local=not asked.grpc))))
     return 0
 
 

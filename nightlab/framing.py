@@ -17,19 +17,26 @@ import msgpack
 from nightlab.errors import NightlabError
 
 MAX_FRAME_BYTES: Final = 8 * 1024 * 1024
-_LENGTH: Final = struct.Struct(">I")
+LENGTH: Final = struct.Struct(">I")
+"""What stands before each frame."""
 
 
 class FramingError(NightlabError):
     """The peer broke the framing: too long, cut off, or no msgpack."""
 
 
-def encode(message: Any) -> bytes:
-    """A message as one frame."""
+def pack_message(message: Any) -> bytes:
+    """A message as a frame's body."""
     body: bytes = msgpack.packb(message, use_bin_type=True)
     if len(body) > MAX_FRAME_BYTES:
         raise FramingError(f"a message of {len(body)} bytes is longer than the {MAX_FRAME_BYTES} that one frame holds")
-    return _LENGTH.pack(len(body)) + body
+    return body
+
+
+def encode(message: Any) -> bytes:
+    """A message as one frame."""
+    body = pack_message(message)
+    return LENGTH.pack(len(body)) + body
 
 
 def decode(body: bytes | bytearray | memoryview) -> Any:
@@ -41,7 +48,7 @@ def decode(body: bytes | bytearray | memoryview) -> Any:
 
 
 def _checked(head: bytes) -> int:
-    length: int = _LENGTH.unpack(head)[0]
+    length: int = LENGTH.unpack(head)[0]
     if length > MAX_FRAME_BYTES:
         raise FramingError(f"the peer announced a message of {length} bytes; one frame holds {MAX_FRAME_BYTES}")
     return length
@@ -54,7 +61,7 @@ def send(connection: socket.socket, message: Any) -> None:
 
 def recv(connection: socket.socket) -> Any:
     """Receive one message from a blocking socket; EOFError if the peer has closed it."""
-    return decode(_exactly(connection, _checked(_exactly(connection, _LENGTH.size, first=True))))
+    return decode(_exactly(connection, _checked(_exactly(connection, LENGTH.size, first=True))))
 
 
 def _exactly(connection: socket.socket, length: int, *, first: bool = False) -> bytes:
@@ -78,7 +85,7 @@ async def write_frame(writer: asyncio.StreamWriter, message: Any) -> None:
 async def read_frame(reader: asyncio.StreamReader) -> Any:
     """Receive one message from an asyncio stream; EOFError if the peer has closed it."""
     try:
-        head = await reader.readexactly(_LENGTH.size)
+        head = await reader.readexactly(LENGTH.size)
     except asyncio.IncompleteReadError as error:
         if not error.partial:
             raise EOFError("the peer closed the connection") from None

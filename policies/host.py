@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from nightlab.contracts import Values
 from nightlab.errors import PolicyError, SandboxError
-from nightlab.framing import FramingError, encode, read_frame
+from nightlab.framing import FramingError, decode, pack_message
+from nightlab.link import Link
 from nightlab.processes import kill_group
 from nightlab.records import Channel, StationSpec
 from nightlab.sandbox import Level, Limits, probe
@@ -41,8 +42,7 @@ class PolicyProcess:
     def __init__(self, jail: Jail, act_deadline_s: float, start_deadline_s: float) -> None:
         self._jail, self._act_s, self._start_s = jail, act_deadline_s, start_deadline_s
         self._process: asyncio.subprocess.Process | None = None
-        self._reader: asyncio.StreamReader
-        self._writer: asyncio.StreamWriter
+        self._link: Link
         self._output: Output
         self._actions: dict[str, Channel] = {}
         self._doom = ""
@@ -126,11 +126,11 @@ class PolicyProcess:
             self._jail.close()
             return
         if self.alive:
-            with contextlib.suppress(TimeoutError, OSError):
-                self._writer.write(encode(["close"]))
+            with contextlib.suppress(TimeoutError):
+                self._link.send(pack_message(["close"]))
                 await asyncio.wait_for(self._process.wait(), CLOSE_S)
         kill_group(self._process.pid)
-        self._writer.close()
+        self._link.close()
         await self._process.wait()
         await self._output.finish()
         self._doom = self._doom or "it was closed"
@@ -151,7 +151,7 @@ class PolicyProcess:
                     read_only=[(code_dir, "/code"), (checkpoint_dir, "/checkpoint")],
                     limits=limits,
                 )
-                self._reader, self._writer = await asyncio.open_connection(sock=ours)
+                _, self._link = await asyncio.get_running_loop().create_connection(Link, sock=ours)
                 process = await asyncio.create_subprocess_exec(
                     *argv,
                     stdin=subprocess.DEVNULL,
@@ -175,13 +175,12 @@ class PolicyProcess:
             raise PolicyError(f"policy failed at {what}: {self._doom or await self._death()}")
         try:
             if request is not None:
-                self._writer.write(encode(request))
-            async with asyncio.timeout(deadline_s):
-                reply = await read_frame(self._reader)
+                self._link.send(pack_message(request))
+            reply = decode(await self._link.receive(deadline_s))
         except TimeoutError:
             self._kill(f"{what} took longer than {deadline_s:g} s")
             raise PolicyError(f"policy failed at {what}: {self._doom}") from None
-        except (EOFError, OSError, FramingError) as error:
+        except (EOFError, FramingError) as error:
             reason = self._doom or (str(error) if isinstance(error, FramingError) else await self._death())
             self._kill(reason)
             raise PolicyError(f"policy failed at {what}: {self._doom}") from None

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+_FLOAT64: Final = np.dtype("<f8")
 MAX_ELEMENTS: Final = 1_000_000
 """Of one array."""
 
@@ -46,5 +47,6 @@ def unpack(message: Any) -> dict[str, NDArray[np.float64]]:
             count *= length
         if count > MAX_ELEMENTS or len(data) != 8 * count:
             raise ValueError(f"channel {key!r} has shape {shape} and {len(data)} bytes; {8 * count} belong to it")
-        values[key] = np.frombuffer(data, dtype="<f8").reshape(shape).astype(np.float64)
+        array: NDArray[np.float64] = np.frombuffer(bytearray(data), _FLOAT64)
+        values[key] = array if len(shape) == 1 else array.reshape(shape)
     return values

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,20 +142,33 @@ class Cell:
 
         self.controller.post(finish)
 
-    def run(self, session: Session, token: str, chunk: list[dict[str, object]] | None, film: bool) -> Reply:
+    def run(self, session: Session, token: str, chunk: list[dict[str, Any]] | None, film: bool) -> Reply:
         """Run a chunk, or hold for one period (None)."""
         self.leases.check(token)
-
-        def work() -> Reply:
-            session.check_estop()
-            if session.cancelled:
-                raise StationError("this control stream has ended; open a new one")
-            return session.hold(film) if chunk is None else session.step(chunk, film)  # type: ignore[arg-type]
-
         periods = 1 if chunk is None else len(chunk)
         wall_s = periods / (self.controller.rate_hz * (self.controller.speed or 1.0))
-        reply: Reply = self.controller.call(work, timeout_s=wall_s + 30.0)
+        reply: Reply = self.controller.call(lambda: _run(session, chunk, film), timeout_s=wall_s + 30.0)
         return reply
+
+    def run_later(
+        self,
+        session: Session,
+        token: str,
+        chunk: list[dict[str, Any]] | None,
+        film: bool,
+        done: Callable[[Reply | Exception], None],
+    ) -> None:
+        """The same without waiting; `done` takes the outcome, on the control thread."""
+        self.leases.check(token)
+
+        def work() -> None:
+            try:
+                outcome: Reply | Exception = _run(session, chunk, film)
+            except Exception as error:
+                outcome = error
+            done(outcome)
+
+        self.controller.post(work)
 
     def primitive(self, token: str, request: Primitive, alive: Callable[[], bool]) -> Tick:
         """Carry out a primitive to its end."""
@@ -272,6 +286,13 @@ class Cell:
             if self._heartbeat_file is not None and time.monotonic() - beat_s >= 1.0 and self.controller.alive:
                 beat_s = time.monotonic()
                 beat(self._heartbeat_file)
+
+
+def _run(session: Session, chunk: list[dict[str, Any]] | None, film: bool) -> Reply:
+    session.check_estop()
+    if session.cancelled:
+        raise StationError("this control stream has ended; open a new one")
+    return session.hold(film) if chunk is None else session.step(chunk, film)
 
 
 def _check_request(request: Primitive, limits: LimitsSpec) -> None:

@@ -21,6 +21,7 @@ from robots import wire
 from robots.calls import CALL_S, Channel
 from robots.client_lease import ClientLease
 from robots.client_session import ClientSession
+from robots.control_line import open_line
 from robots.stats import StationStats
 from robots.tokens import TOKEN_KEY
 
@@ -49,26 +50,31 @@ class StationClient:
     Every call has a deadline: a station that was killed or hangs is a StationError within seconds, never a wait.
     """
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, *, local: bool = True) -> None:
         self._channel = channel
+        self._local = local
+        self._control_socket = ""
         self._stub: Any = rpc.StationStub(channel.grpc)  # type: ignore[no-untyped-call]
         self._leases: list[ClientLease] = []
         self._spec: StationSpec | None = None
 
     @classmethod
-    async def connect(cls, address: str, *, keys: Path | str = "", timeout_s: float = CALL_S) -> StationClient:
+    async def connect(
+        cls, address: str, *, keys: Path | str = "", timeout_s: float = CALL_S, local: bool = True
+    ) -> StationClient:
         """Connect and describe.
 
         Args:
             address: `host:port` or `unix:/path`, as in `StationPlace.address`.
             keys: folder with certificate and token, as in `StationPlace.keys`; empty: a station on loopback needs none.
             timeout_s: how long the station may take to answer.
+            local: control streams go over the station's Unix socket where it is on this host; False: over gRPC always.
 
         Raises:
             UsageError: the folder lacks a part.
             StationError: nobody answers there, or it refuses these keys.
         """
-        client = cls(Channel(address, keys))
+        client = cls(Channel(address, keys), local=local)
         try:
             await client._fetch_spec(timeout_s)
         except BaseException:
@@ -132,6 +138,7 @@ class StationClient:
                 )
             if left_s < WAIT_S and give_up is None:
                 await asyncio.sleep(0.05)
+        self._control_socket = reply.control_socket if self._local else ""
         lease = ClientLease(
             self._channel, self._stub, reply.token, LimitsSpec.model_validate_json(reply.limits_json), ttl_s
         )
@@ -152,9 +159,9 @@ class StationClient:
             StationError: e-stop, fault, another stream is open, or the station is gone.
         """
         spec = self._spec or await self.describe()
-        session = ClientSession(self._channel, self._stub, spec)
-        await session.open(lease.token, label)
+        session = ClientSession(await open_line(self._channel, self._stub, self._control_socket), spec)
         try:
+            await session.open(lease.token, label)
             yield session
         finally:
             await session.close()

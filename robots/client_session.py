@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import grpc
 
 from nightlab.contracts import Observation, Values
 from nightlab.errors import NightlabError, SafetyError, StationError
 from nightlab.records import Clock, StationSpec
 from robots import station_pb2 as pb
 from robots import wire
-from robots.calls import CALL_S, Channel
+from robots.calls import CALL_S
+from robots.control_line import ControlLine
 
-WATCH_S = 0.5
 _UNSET = Clock(wall_s=0.0, station_s=0.0)
-_NEVER, _TIMED_OUT = math.inf, -math.inf
 
 
 @dataclass(slots=True)
@@ -54,17 +49,13 @@ class ClientSession:
     periods, when only `hold` does). Any other error ends it.
     """
 
-    def __init__(self, channel: Channel, stub: Any, spec: StationSpec) -> None:
+    def __init__(self, line: ControlLine, spec: StationSpec) -> None:
         self.stats = SessionStats()
         self.first: Observation | None = None
         """The observation at the opening of the stream."""
-        self._channel = channel
+        self._line = line
         self._period_s = 1.0 / (spec.rate_hz * spec.speed) if spec.speed > 0 else 1.0 / spec.rate_hz
-        self._call: Any = stub.Control(metadata=channel.metadata)
         self._ended = ""
-        self._loop = asyncio.get_running_loop()
-        self._give_up = _NEVER
-        self._watcher = self._loop.call_later(WATCH_S, self._watch)
 
     async def open(self, token: str, label: str) -> None:
         """Open the stream; `StationClient.control` calls it."""
@@ -97,18 +88,8 @@ class ClientSession:
 
     async def close(self) -> None:
         """End the stream; the robot holds. `StationClient.control` calls it."""
-        self._watcher.cancel()
-        if self._ended or self._call.done():
-            self._ended = self._ended or "closed"
-            self._call.cancel()
-            return
-        self._ended = "closed"
-        try:
-            async with asyncio.timeout(2.0):
-                await self._call.done_writing()
-                await self._call.read()
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
-            self._call.cancel()
+        self._ended = self._ended or "closed"
+        await self._line.close()
 
     def _take(self, reply: pb.ControlReply) -> list[Observation]:
         stats = self.stats
@@ -129,42 +110,11 @@ class ClientSession:
     async def _ask(self, request: pb.ControlRequest, periods: int, what: str) -> pb.ControlReply:
         if self._ended:
             raise StationError(f"{what}: this control stream has ended ({self._ended}); open a new one")
-        timeout_s = CALL_S + periods * self._period_s
-        self._give_up = self._loop.time() + timeout_s
         try:
-            await self._call.write(request)
-            reply: pb.ControlReply = await self._call.read()
+            return await self._line.ask(request, CALL_S + periods * self._period_s, what)
         except asyncio.CancelledError:
-            self._call.cancel()
-            if self._give_up == _TIMED_OUT:
-                self._ended = "the station fell silent"
-                raise wire.silent(what, self._channel.address, timeout_s) from None
             self._ended = "cancelled"
             raise
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
-            raise await self._broken(what, error) from None
-        self._give_up = _NEVER
-        if reply is grpc.aio.EOF:
-            raise await self._broken(what, None)
-        return reply
-
-    def _watch(self) -> None:
-        """Cancel the call when an answer is overdue; one timer for the stream costs less than a timeout per step."""
-        if self._give_up <= self._loop.time():
-            self._give_up = _TIMED_OUT
-            self._call.cancel()
-        elif not self._ended:
-            self._watcher = self._loop.call_later(WATCH_S, self._watch)
-
-    async def _broken(self, what: str, error: BaseException | None) -> NightlabError:
-        """The error for a stream that the server ended."""
-        if not isinstance(error, grpc.aio.AioRpcError):
-            try:
-                async with asyncio.timeout(1.0):
-                    code, details = await self._call.code(), await self._call.details()
-            except TimeoutError:
-                code, details = grpc.StatusCode.UNAVAILABLE, ""
-            error = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details=details)
-        found = wire.error_of(error, what, self._channel.address)
-        self._ended = str(found)
-        return found
+        except NightlabError as error:
+            self._ended = str(error)
+            raise

@@ -12,8 +12,8 @@ from robots.server import StationServer
 
 
 @asynccontextmanager
-async def served(driver: Driver, address: str = "127.0.0.1:0") -> AsyncIterator[StationClient]:
-    """Serve the driver, connect a client, and close both and the driver in the end.
+async def served(driver: Driver, address: str = "127.0.0.1:0", *, local: bool = True) -> AsyncIterator[StationClient]:
+    """Serve the driver, connect a client, and close both and the driver in the end; `local` as in `connect`.
 
     class TestMyArm(nightlab.testing.station.StationContract):
         def open(self):
@@ -23,7 +23,7 @@ async def served(driver: Driver, address: str = "127.0.0.1:0") -> AsyncIterator[
     cell.start()
     server = StationServer(cell, address)
     try:
-        client = await StationClient.connect(server.address)
+        client = await StationClient.connect(server.address, local=local)
         try:
             yield client
         finally:

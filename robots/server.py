@@ -1,4 +1,4 @@
-"""A running station server: gRPC on its address, health and reflection, and the admin socket of a simulated station."""
+"""A running station server: gRPC on its address, health and reflection, control socket, admin socket of a simulation."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from robots import station_pb2_grpc as rpc
 from robots import wire
 from robots.admin_service import AdminService
 from robots.cell import Cell
+from robots.control_socket import ControlSocket
+from robots.control_streams import ControlStreams
 from robots.driver import Simulator
 from robots.service import StationService
 from robots.tokens import TokenInterceptor, Tokens
@@ -59,11 +61,18 @@ class StationServer:
         self._cell = cell
         self._tls, self._tokens = tls, tokens or Tokens()
         self._health = health.HealthServicer()
+        streams = ControlStreams(cell)
+        self._control_socket = ControlSocket(streams)
+        self._service: Any = StationService(cell, streams, self._control_socket.name)
         self._servers: list[Any] = []
         self._files: list[Path] = []
-        self.address = self._serve_station(address)
-        if admin_socket is not None and simulator is not None:
-            self._serve_admin(admin_socket, simulator)
+        try:
+            self.address = self._serve_station(address)
+            if admin_socket is not None and simulator is not None:
+                self._serve_admin(admin_socket, simulator)
+        except BaseException:
+            self._control_socket.close()
+            raise
         for server in self._servers:
             server.start()
         for name in ("", "nightlab.v1.Station"):
@@ -72,8 +81,10 @@ class StationServer:
     def stop(self, grace_s: float = 1.0) -> None:
         """Refuse new calls, let running ones end, hold the robot."""
         self._health.enter_graceful_shutdown()
+        self._control_socket.refuse()
         for event in [server.stop(grace_s) for server in self._servers]:
             event.wait(grace_s + 1.0)
+        self._control_socket.close()
         self._cell.close()
         for path in self._files:
             path.unlink(missing_ok=True)
@@ -84,7 +95,7 @@ class StationServer:
             interceptors=(TokenInterceptor(self._tokens),),
             options=wire.SERVER_OPTIONS,
         )
-        service: Any = StationService(self._cell)
+        service = self._service
         service.EStop = _with_threads(service.EStop)
         rpc.add_StationServicer_to_server(service, server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
-
-import grpc
-import numpy as np
-from numpy.typing import NDArray
 
 from nightlab.errors import NightlabError, StationError
 from nightlab.records import LimitsSpec
@@ -19,16 +15,13 @@ from robots import station_pb2 as pb
 from robots import station_pb2_grpc as rpc
 from robots import wire
 from robots.cell import Cell
+from robots.control_streams import ControlStreams, ends
 from robots.driver import Primitive
-from robots.session import Reply, Session
 
 MAX_WAIT_S = 2.0
 """Longest that one AcquireLease call waits; the client asks again with its ticket."""
 MAX_WAITERS = 40
 """Threads that may wait for the lease; the others of the pool stay free for e-stop and control."""
-MAX_STREAMS = 8
-"""Control streams at a time, silent ones included; one of them can have the robot."""
-JPEG_QUALITY = 85
 
 
 def guarded[T](context: Any, work: Callable[[], T]) -> T:
@@ -43,12 +36,19 @@ def guarded[T](context: Any, work: Callable[[], T]) -> T:
 
 
 class StationService(rpc.StationServicer):
-    """Implements service `nightlab.v1.Station`."""
+    """Implements service `nightlab.v1.Station`.
 
-    def __init__(self, cell: Cell) -> None:
+    Args:
+        cell: the station.
+        streams: what `Control` opens.
+        control_socket: name of the abstract Unix socket that opens the same on this host; empty: there is none.
+    """
+
+    def __init__(self, cell: Cell, streams: ControlStreams, control_socket: str = "") -> None:
         self._cell = cell
         self._waiters = 0
-        self._streams = threading.BoundedSemaphore(MAX_STREAMS)
+        self._streams = streams
+        self._control_socket = control_socket
 
     def Describe(self, request: pb.Empty, context: Any) -> pb.DescribeReply:
         return pb.DescribeReply(spec_json=self._cell.driver.spec().model_dump_json())
@@ -72,7 +72,11 @@ class StationService(rpc.StationServicer):
             if grant is None:
                 return pb.AcquireLeaseReply(ahead=leases.ahead(request.ticket), held_by=leases.holder)
             return pb.AcquireLeaseReply(
-                granted=True, token=grant.token, limits_json=grant.limits.model_dump_json(), held_by=grant.holder
+                granted=True,
+                token=grant.token,
+                limits_json=grant.limits.model_dump_json(),
+                held_by=grant.holder,
+                control_socket=self._control_socket,
             )
 
         return guarded(context, work)
@@ -88,49 +92,18 @@ class StationService(rpc.StationServicer):
         return guarded(context, lambda: wire.pack_tick(self._cell.observe(), pb.Observation()))
 
     def Control(self, requests: Iterator[pb.ControlRequest], context: Any) -> Iterator[pb.ControlReply]:
-        if not self._streams.acquire(blocking=False):
-            context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"{MAX_STREAMS} control streams are open; close one")
         try:
-            yield from self._control(requests, context)
-        finally:
-            self._streams.release()
-
-    def _control(self, requests: Iterator[pb.ControlRequest], context: Any) -> Iterator[pb.ControlReply]:
-        first = next(requests, None)
-        if first is None or first.WhichOneof("ask") != "open":
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message of a control stream is `open`")
-        assert first is not None
-        token = first.open.token
-        session, opened = guarded(context, lambda: self._cell.open_session(token, first.open.label))
-        try:
-            if not context.add_callback(lambda: self._cell.close_session(session)):
-                return  # the client is gone already
-            yield _reply(opened)
-            for request in requests:
-                reply = self._answer(session, token, request)
-                yield reply
-                if reply.error_kind and reply.error_kind != "SafetyError":
-                    return
-        finally:
-            self._cell.close_session(session)
-
-    def _answer(self, session: Session, token: str, request: pb.ControlRequest) -> pb.ControlReply:
-        try:
-            chunk = None
-            match request.WhichOneof("ask"):
-                case "step":
-                    chunk = [wire.unpack_values(action) for action in request.step.actions]
-                case "hold":
-                    pass
-                case other:
-                    raise StationError(f"after `open` a control stream takes `step` or `hold`, got {other!r}")
-            return _reply(self._cell.run(session, token, chunk, request.film))  # type: ignore[arg-type]
-        except Exception as error:
-            if not isinstance(error, NightlabError):
-                traceback.print_exc()
-            out = _reply(session.refused())
-            out.error_kind, out.error = wire.kind_of(error), wire.status_of(error)[1]
-            return out
+            with self._streams.slot(), contextlib.closing(self._streams.open(next(requests, None))) as stream:
+                if not context.add_callback(stream.close):
+                    return  # the client is gone already
+                yield stream.opened
+                for request in requests:
+                    reply = stream.ask(request)
+                    yield reply
+                    if ends(reply):
+                        return
+        except NightlabError as error:
+            context.abort(*wire.status_of(error))
 
     def MoveToPose(self, request: pb.MoveToPoseRequest, context: Any) -> pb.Observation:
         return self._primitive(request, Primitive("move_to_pose", arm=request.arm, pose=tuple(request.pose)), context)
@@ -206,22 +179,3 @@ class StationService(rpc.StationServicer):
         )
         wire.pack_clock(cell.controller.clock.now(), out.clock)
         return out
-
-
-def _reply(reply: Reply) -> pb.ControlReply:
-    out = pb.ControlReply(periods=reply.periods, late=reply.late, clamped=reply.clamped, waited_s=reply.waited_s or 0.0)
-    for tick, picture in zip(reply.observations, reply.pictures, strict=True):
-        message = wire.pack_tick(tick, out.observations.add())
-        if picture is not None:
-            message.image_jpeg = _jpeg(picture)
-    return out
-
-
-def _jpeg(rgb: NDArray[np.uint8]) -> bytes:
-    import cv2
-
-    ok, data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not ok:
-        raise StationError("a picture could not be encoded as JPEG")
-    encoded: bytes = data.tobytes()
-    return encoded

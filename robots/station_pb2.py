@@ -4,94 +4,99 @@
 # source: robots/station.proto
 # Protobuf Python Version: 7.35.1
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
-_runtime_version.ValidateProtobufRuntimeVersion(_runtime_version.Domain.PUBLIC, 7, 35, 1, "", "robots/station.proto")
+_runtime_version.ValidateProtobufRuntimeVersion(
+    _runtime_version.Domain.PUBLIC,
+    7,
+    35,
+    1,
+    '',
+    'robots/station.proto'
+)
 # @@protoc_insertion_point(imports)
 
 _sym_db = _symbol_database.Default()
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x14robots/station.proto\x12\x0bnightlab.v1"\x07\n\x05\x45mpty"*\n\x05\x43lock\x12\x0e\n\x06wall_s\x18\x01 \x01(\x01\x12\x11\n\tstation_s\x18\x02 \x01(\x01"4\n\x05\x41rray\x12\x0c\n\x04\x64\x61ta\x18\x01 \x03(\x01\x12\r\n\x05shape\x18\x02 \x03(\x05\x12\x0e\n\x06scalar\x18\x03 \x01(\x08"\x82\x01\n\x06Values\x12\x33\n\x08\x63hannels\x18\x01 \x03(\x0b\x32!.nightlab.v1.Values.ChannelsEntry\x1a\x43\n\rChannelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.nightlab.v1.Array:\x02\x38\x01"G\n\x05\x46lags\x12\x0c\n\x04late\x18\x01 \x01(\x08\x12\x0f\n\x07\x63lamped\x18\x02 \x01(\x08\x12\x0f\n\x07refused\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t"\xc0\x01\n\x0bObservation\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12!\n\x05\x63lock\x18\x02 \x01(\x0b\x32\x12.nightlab.v1.Clock\x12#\n\x06values\x18\x03 \x01(\x0b\x32\x13.nightlab.v1.Values\x12%\n\x08\x65xecuted\x18\x04 \x01(\x0b\x32\x13.nightlab.v1.Values\x12!\n\x05\x66lags\x18\x05 \x01(\x0b\x32\x12.nightlab.v1.Flags\x12\x12\n\nimage_jpeg\x18\x06 \x01(\x0c""\n\rDescribeReply\x12\x11\n\tspec_json\x18\x01 \x01(\t"i\n\x13\x41\x63quireLeaseRequest\x12\x0e\n\x06ticket\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12\x13\n\x0blimits_json\x18\x03 \x01(\t\x12\r\n\x05ttl_s\x18\x04 \x01(\x01\x12\x0e\n\x06wait_s\x18\x05 \x01(\x01"h\n\x11\x41\x63quireLeaseReply\x12\x0f\n\x07granted\x18\x01 \x01(\x08\x12\r\n\x05token\x18\x02 \x01(\t\x12\x13\n\x0blimits_json\x18\x03 \x01(\t\x12\r\n\x05\x61head\x18\x04 \x01(\x05\x12\x0f\n\x07held_by\x18\x05 \x01(\t"\x1d\n\x0cLeaseRequest\x12\r\n\x05token\x18\x01 \x01(\t" \n\x0fRenewLeaseReply\x12\r\n\x05ttl_s\x18\x01 \x01(\x01"\x81\x02\n\x0e\x43ontrolRequest\x12\x30\n\x04open\x18\x01 \x01(\x0b\x32 .nightlab.v1.ControlRequest.OpenH\x00\x12\x30\n\x04step\x18\x02 \x01(\x0b\x32 .nightlab.v1.ControlRequest.StepH\x00\x12"\n\x04hold\x18\x03 \x01(\x0b\x32\x12.nightlab.v1.EmptyH\x00\x12\x0c\n\x04\x66ilm\x18\x04 \x01(\x08\x1a$\n\x04Open\x12\r\n\x05token\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x1a,\n\x04Step\x12$\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32\x13.nightlab.v1.ValuesB\x05\n\x03\x61sk"\xa3\x01\n\x0c\x43ontrolReply\x12.\n\x0cobservations\x18\x01 \x03(\x0b\x32\x18.nightlab.v1.Observation\x12\x0f\n\x07periods\x18\x02 \x01(\x05\x12\x0c\n\x04late\x18\x03 \x01(\x05\x12\x0f\n\x07\x63lamped\x18\x04 \x01(\x05\x12\x12\n\nerror_kind\x18\x05 \x01(\t\x12\r\n\x05\x65rror\x18\x06 \x01(\t\x12\x10\n\x08waited_s\x18\x07 \x01(\x01"=\n\x11MoveToPoseRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0c\n\x04pose\x18\x02 \x03(\x01\x12\x0b\n\x03\x61rm\x18\x03 \x01(\t"L\n\x0cGraspRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0f\n\x07width_m\x18\x02 \x01(\x01\x12\x0f\n\x07\x66orce_N\x18\x03 \x01(\x01\x12\x0b\n\x03\x61rm\x18\x04 \x01(\t",\n\x0eReleaseRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0b\n\x03\x61rm\x18\x02 \x01(\t"S\n\x11\x41pplyForceRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0e\n\x06wrench\x18\x02 \x03(\x01\x12\x12\n\nduration_s\x18\x03 \x01(\x01\x12\x0b\n\x03\x61rm\x18\x04 \x01(\t" \n\x0e\x43\x61ptureRequest\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t"\x8a\x01\n\x05\x46rame\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12!\n\x05\x63lock\x18\x02 \x01(\x0b\x32\x12.nightlab.v1.Clock\x12\x0b\n\x03seq\x18\x03 \x01(\x03\x12\x11\n\theight_px\x18\x04 \x01(\x05\x12\x10\n\x08width_px\x18\x05 \x01(\x05\x12\x0b\n\x03rgb\x18\x06 \x01(\x0c\x12\x0f\n\x07\x64\x65pth_m\x18\x07 \x01(\x0c"\x1e\n\x0c\x45StopRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t"\xaa\x03\n\nStatsReply\x12!\n\x05\x63lock\x18\x01 \x01(\x0b\x32\x12.nightlab.v1.Clock\x12\x12\n\nstation_id\x18\x02 \x01(\t\x12\x10\n\x08uptime_s\x18\x03 \x01(\x01\x12\x0b\n\x03seq\x18\x04 \x01(\x03\x12\x0f\n\x07periods\x18\x05 \x01(\x03\x12\x0c\n\x04late\x18\x06 \x01(\x03\x12\x0f\n\x07\x63lamped\x18\x07 \x01(\x03\x12\x0f\n\x07refused\x18\x08 \x01(\x03\x12\x0f\n\x07streams\x18\t \x01(\x03\x12\x0e\n\x06\x66\x61ults\x18\n \x01(\x03\x12\x16\n\x0e\x63ontrol_wall_s\x18\x0b \x01(\x01\x12\x19\n\x11\x63ontrol_station_s\x18\x0c \x01(\x01\x12\x14\n\x0clease_holder\x18\r \x01(\t\x12\x15\n\rlease_waiting\x18\x0e \x01(\x05\x12\x15\n\rleases_lapsed\x18\x0f \x01(\x03\x12\r\n\x05\x65stop\x18\x10 \x01(\t\x12\r\n\x05label\x18\x11 \x01(\t\x12\r\n\x05\x63pu_s\x18\x12 \x01(\x01\x12\x15\n\rlast_motion_s\x18\x13 \x01(\x01\x12\x0f\n\x07\x65stop_s\x18\x14 \x01(\x01\x12\x18\n\x10protective_stops\x18\x15 \x01(\x03"\x8d\x01\n\x0fTeleportRequest\x12\x36\n\x05start\x18\x01 \x03(\x0b\x32\'.nightlab.v1.TeleportRequest.StartEntry\x12\x14\n\x0c\x65pisode_seed\x18\x02 \x01(\x03\x1a,\n\nStartEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01"p\n\nTruthReply\x12\x33\n\x06values\x18\x01 \x03(\x0b\x32#.nightlab.v1.TruthReply.ValuesEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01"O\n\x10\x43onfigureRequest\x12\x0f\n\x07profile\x18\x01 \x01(\t\x12\x19\n\x0cstation_seed\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x0f\n\r_station_seed2\x85\x08\n\x07Station\x12:\n\x08\x44\x65scribe\x12\x12.nightlab.v1.Empty\x1a\x1a.nightlab.v1.DescribeReply\x12P\n\x0c\x41\x63quireLease\x12 .nightlab.v1.AcquireLeaseRequest\x1a\x1e.nightlab.v1.AcquireLeaseReply\x12\x45\n\nRenewLease\x12\x19.nightlab.v1.LeaseRequest\x1a\x1c.nightlab.v1.RenewLeaseReply\x12=\n\x0cReleaseLease\x12\x19.nightlab.v1.LeaseRequest\x1a\x12.nightlab.v1.Empty\x12\x37\n\x07Observe\x12\x12.nightlab.v1.Empty\x1a\x18.nightlab.v1.Observation\x12\x45\n\x07\x43ontrol\x12\x1b.nightlab.v1.ControlRequest\x1a\x19.nightlab.v1.ControlReply(\x01\x30\x01\x12\x46\n\nMoveToPose\x12\x1e.nightlab.v1.MoveToPoseRequest\x1a\x18.nightlab.v1.Observation\x12;\n\x04Home\x12\x19.nightlab.v1.LeaseRequest\x1a\x18.nightlab.v1.Observation\x12<\n\x05Grasp\x12\x19.nightlab.v1.GraspRequest\x1a\x18.nightlab.v1.Observation\x12@\n\x07Release\x12\x1b.nightlab.v1.ReleaseRequest\x1a\x18.nightlab.v1.Observation\x12\x46\n\nApplyForce\x12\x1e.nightlab.v1.ApplyForceRequest\x1a\x18.nightlab.v1.Observation\x12\x39\n\x0eGetJointStates\x12\x12.nightlab.v1.Empty\x1a\x13.nightlab.v1.Values\x12:\n\x07\x43\x61pture\x12\x1b.nightlab.v1.CaptureRequest\x1a\x12.nightlab.v1.Frame\x12\x36\n\x05\x45Stop\x12\x19.nightlab.v1.EStopRequest\x1a\x12.nightlab.v1.Empty\x12\x34\n\nClearEStop\x12\x12.nightlab.v1.Empty\x1a\x12.nightlab.v1.Empty\x12\x34\n\x05Stats\x12\x12.nightlab.v1.Empty\x1a\x17.nightlab.v1.StatsReply2\xc4\x01\n\x0eSimulatorAdmin\x12<\n\x08Teleport\x12\x1c.nightlab.v1.TeleportRequest\x1a\x12.nightlab.v1.Empty\x12\x34\n\x05Truth\x12\x12.nightlab.v1.Empty\x1a\x17.nightlab.v1.TruthReply\x12>\n\tConfigure\x12\x1d.nightlab.v1.ConfigureRequest\x1a\x12.nightlab.v1.Emptyb\x06proto3'
-)
+
+
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14robots/station.proto\x12\x0bnightlab.v1\"\x07\n\x05\x45mpty\"*\n\x05\x43lock\x12\x0e\n\x06wall_s\x18\x01 \x01(\x01\x12\x11\n\tstation_s\x18\x02 \x01(\x01\"4\n\x05\x41rray\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\r\n\x05shape\x18\x02 \x03(\x05\x12\x0e\n\x06scalar\x18\x03 \x01(\x08\"\x82\x01\n\x06Values\x12\x33\n\x08\x63hannels\x18\x01 \x03(\x0b\x32!.nightlab.v1.Values.ChannelsEntry\x1a\x43\n\rChannelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.nightlab.v1.Array:\x02\x38\x01\"G\n\x05\x46lags\x12\x0c\n\x04late\x18\x01 \x01(\x08\x12\x0f\n\x07\x63lamped\x18\x02 \x01(\x08\x12\x0f\n\x07refused\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xc0\x01\n\x0bObservation\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12!\n\x05\x63lock\x18\x02 \x01(\x0b\x32\x12.nightlab.v1.Clock\x12#\n\x06values\x18\x03 \x01(\x0b\x32\x13.nightlab.v1.Values\x12%\n\x08\x65xecuted\x18\x04 \x01(\x0b\x32\x13.nightlab.v1.Values\x12!\n\x05\x66lags\x18\x05 \x01(\x0b\x32\x12.nightlab.v1.Flags\x12\x12\n\nimage_jpeg\x18\x06 \x01(\x0c\"\"\n\rDescribeReply\x12\x11\n\tspec_json\x18\x01 \x01(\t\"i\n\x13\x41\x63quireLeaseRequest\x12\x0e\n\x06ticket\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12\x13\n\x0blimits_json\x18\x03 \x01(\t\x12\r\n\x05ttl_s\x18\x04 \x01(\x01\x12\x0e\n\x06wait_s\x18\x05 \x01(\x01\"\x80\x01\n\x11\x41\x63quireLeaseReply\x12\x0f\n\x07granted\x18\x01 \x01(\x08\x12\r\n\x05token\x18\x02 \x01(\t\x12\x13\n\x0blimits_json\x18\x03 \x01(\t\x12\r\n\x05\x61head\x18\x04 \x01(\x05\x12\x0f\n\x07held_by\x18\x05 \x01(\t\x12\x16\n\x0e\x63ontrol_socket\x18\x06 \x01(\t\"\x1d\n\x0cLeaseRequest\x12\r\n\x05token\x18\x01 \x01(\t\" \n\x0fRenewLeaseReply\x12\r\n\x05ttl_s\x18\x01 \x01(\x01\"\x81\x02\n\x0e\x43ontrolRequest\x12\x30\n\x04open\x18\x01 \x01(\x0b\x32 .nightlab.v1.ControlRequest.OpenH\x00\x12\x30\n\x04step\x18\x02 \x01(\x0b\x32 .nightlab.v1.ControlRequest.StepH\x00\x12\"\n\x04hold\x18\x03 \x01(\x0b\x32\x12.nightlab.v1.EmptyH\x00\x12\x0c\n\x04\x66ilm\x18\x04 \x01(\x08\x1a$\n\x04Open\x12\r\n\x05token\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x1a,\n\x04Step\x12$\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32\x13.nightlab.v1.ValuesB\x05\n\x03\x61sk\"\xa3\x01\n\x0c\x43ontrolReply\x12.\n\x0cobservations\x18\x01 \x03(\x0b\x32\x18.nightlab.v1.Observation\x12\x0f\n\x07periods\x18\x02 \x01(\x05\x12\x0c\n\x04late\x18\x03 \x01(\x05\x12\x0f\n\x07\x63lamped\x18\x04 \x01(\x05\x12\x12\n\nerror_kind\x18\x05 \x01(\t\x12\r\n\x05\x65rror\x18\x06 \x01(\t\x12\x10\n\x08waited_s\x18\x07 \x01(\x01\"=\n\x11MoveToPoseRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0c\n\x04pose\x18\x02 \x03(\x01\x12\x0b\n\x03\x61rm\x18\x03 \x01(\t\"L\n\x0cGraspRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0f\n\x07width_m\x18\x02 \x01(\x01\x12\x0f\n\x07\x66orce_N\x18\x03 \x01(\x01\x12\x0b\n\x03\x61rm\x18\x04 \x01(\t\",\n\x0eReleaseRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0b\n\x03\x61rm\x18\x02 \x01(\t\"S\n\x11\x41pplyForceRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0e\n\x06wrench\x18\x02 \x03(\x01\x12\x12\n\nduration_s\x18\x03 \x01(\x01\x12\x0b\n\x03\x61rm\x18\x04 \x01(\t\" \n\x0e\x43\x61ptureRequest\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\"\x8a\x01\n\x05\x46rame\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12!\n\x05\x63lock\x18\x02 \x01(\x0b\x32\x12.nightlab.v1.Clock\x12\x0b\n\x03seq\x18\x03 \x01(\x03\x12\x11\n\theight_px\x18\x04 \x01(\x05\x12\x10\n\x08width_px\x18\x05 \x01(\x05\x12\x0b\n\x03rgb\x18\x06 \x01(\x0c\x12\x0f\n\x07\x64\x65pth_m\x18\x07 \x01(\x0c\"\x1e\n\x0c\x45StopRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\xaa\x03\n\nStatsReply\x12!\n\x05\x63lock\x18\x01 \x01(\x0b\x32\x12.nightlab.v1.Clock\x12\x12\n\nstation_id\x18\x02 \x01(\t\x12\x10\n\x08uptime_s\x18\x03 \x01(\x01\x12\x0b\n\x03seq\x18\x04 \x01(\x03\x12\x0f\n\x07periods\x18\x05 \x01(\x03\x12\x0c\n\x04late\x18\x06 \x01(\x03\x12\x0f\n\x07\x63lamped\x18\x07 \x01(\x03\x12\x0f\n\x07refused\x18\x08 \x01(\x03\x12\x0f\n\x07streams\x18\t \x01(\x03\x12\x0e\n\x06\x66\x61ults\x18\n \x01(\x03\x12\x16\n\x0e\x63ontrol_wall_s\x18\x0b \x01(\x01\x12\x19\n\x11\x63ontrol_station_s\x18\x0c \x01(\x01\x12\x14\n\x0clease_holder\x18\r \x01(\t\x12\x15\n\rlease_waiting\x18\x0e \x01(\x05\x12\x15\n\rleases_lapsed\x18\x0f \x01(\x03\x12\r\n\x05\x65stop\x18\x10 \x01(\t\x12\r\n\x05label\x18\x11 \x01(\t\x12\r\n\x05\x63pu_s\x18\x12 \x01(\x01\x12\x15\n\rlast_motion_s\x18\x13 \x01(\x01\x12\x0f\n\x07\x65stop_s\x18\x14 \x01(\x01\x12\x18\n\x10protective_stops\x18\x15 \x01(\x03\"\x8d\x01\n\x0fTeleportRequest\x12\x36\n\x05start\x18\x01 \x03(\x0b\x32\'.nightlab.v1.TeleportRequest.StartEntry\x12\x14\n\x0c\x65pisode_seed\x18\x02 \x01(\x03\x1a,\n\nStartEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"p\n\nTruthReply\x12\x33\n\x06values\x18\x01 \x03(\x0b\x32#.nightlab.v1.TruthReply.ValuesEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"O\n\x10\x43onfigureRequest\x12\x0f\n\x07profile\x18\x01 \x01(\t\x12\x19\n\x0cstation_seed\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x0f\n\r_station_seed2\x85\x08\n\x07Station\x12:\n\x08\x44\x65scribe\x12\x12.nightlab.v1.Empty\x1a\x1a.nightlab.v1.DescribeReply\x12P\n\x0c\x41\x63quireLease\x12 .nightlab.v1.AcquireLeaseRequest\x1a\x1e.nightlab.v1.AcquireLeaseReply\x12\x45\n\nRenewLease\x12\x19.nightlab.v1.LeaseRequest\x1a\x1c.nightlab.v1.RenewLeaseReply\x12=\n\x0cReleaseLease\x12\x19.nightlab.v1.LeaseRequest\x1a\x12.nightlab.v1.Empty\x12\x37\n\x07Observe\x12\x12.nightlab.v1.Empty\x1a\x18.nightlab.v1.Observation\x12\x45\n\x07\x43ontrol\x12\x1b.nightlab.v1.ControlRequest\x1a\x19.nightlab.v1.ControlReply(\x01\x30\x01\x12\x46\n\nMoveToPose\x12\x1e.nightlab.v1.MoveToPoseRequest\x1a\x18.nightlab.v1.Observation\x12;\n\x04Home\x12\x19.nightlab.v1.LeaseRequest\x1a\x18.nightlab.v1.Observation\x12<\n\x05Grasp\x12\x19.nightlab.v1.GraspRequest\x1a\x18.nightlab.v1.Observation\x12@\n\x07Release\x12\x1b.nightlab.v1.ReleaseRequest\x1a\x18.nightlab.v1.Observation\x12\x46\n\nApplyForce\x12\x1e.nightlab.v1.ApplyForceRequest\x1a\x18.nightlab.v1.Observation\x12\x39\n\x0eGetJointStates\x12\x12.nightlab.v1.Empty\x1a\x13.nightlab.v1.Values\x12:\n\x07\x43\x61pture\x12\x1b.nightlab.v1.CaptureRequest\x1a\x12.nightlab.v1.Frame\x12\x36\n\x05\x45Stop\x12\x19.nightlab.v1.EStopRequest\x1a\x12.nightlab.v1.Empty\x12\x34\n\nClearEStop\x12\x12.nightlab.v1.Empty\x1a\x12.nightlab.v1.Empty\x12\x34\n\x05Stats\x12\x12.nightlab.v1.Empty\x1a\x17.nightlab.v1.StatsReply2\xc4\x01\n\x0eSimulatorAdmin\x12<\n\x08Teleport\x12\x1c.nightlab.v1.TeleportRequest\x1a\x12.nightlab.v1.Empty\x12\x34\n\x05Truth\x12\x12.nightlab.v1.Empty\x1a\x17.nightlab.v1.TruthReply\x12>\n\tConfigure\x12\x1d.nightlab.v1.ConfigureRequest\x1a\x12.nightlab.v1.Emptyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "robots.station_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'robots.station_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_VALUES_CHANNELSENTRY"]._loaded_options = None
-    _globals["_VALUES_CHANNELSENTRY"]._serialized_options = b"8\001"
-    _globals["_TELEPORTREQUEST_STARTENTRY"]._loaded_options = None
-    _globals["_TELEPORTREQUEST_STARTENTRY"]._serialized_options = b"8\001"
-    _globals["_TRUTHREPLY_VALUESENTRY"]._loaded_options = None
-    _globals["_TRUTHREPLY_VALUESENTRY"]._serialized_options = b"8\001"
-    _globals["_EMPTY"]._serialized_start = 37
-    _globals["_EMPTY"]._serialized_end = 44
-    _globals["_CLOCK"]._serialized_start = 46
-    _globals["_CLOCK"]._serialized_end = 88
-    _globals["_ARRAY"]._serialized_start = 90
-    _globals["_ARRAY"]._serialized_end = 142
-    _globals["_VALUES"]._serialized_start = 145
-    _globals["_VALUES"]._serialized_end = 275
-    _globals["_VALUES_CHANNELSENTRY"]._serialized_start = 208
-    _globals["_VALUES_CHANNELSENTRY"]._serialized_end = 275
-    _globals["_FLAGS"]._serialized_start = 277
-    _globals["_FLAGS"]._serialized_end = 348
-    _globals["_OBSERVATION"]._serialized_start = 351
-    _globals["_OBSERVATION"]._serialized_end = 543
-    _globals["_DESCRIBEREPLY"]._serialized_start = 545
-    _globals["_DESCRIBEREPLY"]._serialized_end = 579
-    _globals["_ACQUIRELEASEREQUEST"]._serialized_start = 581
-    _globals["_ACQUIRELEASEREQUEST"]._serialized_end = 686
-    _globals["_ACQUIRELEASEREPLY"]._serialized_start = 688
-    _globals["_ACQUIRELEASEREPLY"]._serialized_end = 792
-    _globals["_LEASEREQUEST"]._serialized_start = 794
-    _globals["_LEASEREQUEST"]._serialized_end = 823
-    _globals["_RENEWLEASEREPLY"]._serialized_start = 825
-    _globals["_RENEWLEASEREPLY"]._serialized_end = 857
-    _globals["_CONTROLREQUEST"]._serialized_start = 860
-    _globals["_CONTROLREQUEST"]._serialized_end = 1117
-    _globals["_CONTROLREQUEST_OPEN"]._serialized_start = 1028
-    _globals["_CONTROLREQUEST_OPEN"]._serialized_end = 1064
-    _globals["_CONTROLREQUEST_STEP"]._serialized_start = 1066
-    _globals["_CONTROLREQUEST_STEP"]._serialized_end = 1110
-    _globals["_CONTROLREPLY"]._serialized_start = 1120
-    _globals["_CONTROLREPLY"]._serialized_end = 1283
-    _globals["_MOVETOPOSEREQUEST"]._serialized_start = 1285
-    _globals["_MOVETOPOSEREQUEST"]._serialized_end = 1346
-    _globals["_GRASPREQUEST"]._serialized_start = 1348
-    _globals["_GRASPREQUEST"]._serialized_end = 1424
-    _globals["_RELEASEREQUEST"]._serialized_start = 1426
-    _globals["_RELEASEREQUEST"]._serialized_end = 1470
-    _globals["_APPLYFORCEREQUEST"]._serialized_start = 1472
-    _globals["_APPLYFORCEREQUEST"]._serialized_end = 1555
-    _globals["_CAPTUREREQUEST"]._serialized_start = 1557
-    _globals["_CAPTUREREQUEST"]._serialized_end = 1589
-    _globals["_FRAME"]._serialized_start = 1592
-    _globals["_FRAME"]._serialized_end = 1730
-    _globals["_ESTOPREQUEST"]._serialized_start = 1732
-    _globals["_ESTOPREQUEST"]._serialized_end = 1762
-    _globals["_STATSREPLY"]._serialized_start = 1765
-    _globals["_STATSREPLY"]._serialized_end = 2191
-    _globals["_TELEPORTREQUEST"]._serialized_start = 2194
-    _globals["_TELEPORTREQUEST"]._serialized_end = 2335
-    _globals["_TELEPORTREQUEST_STARTENTRY"]._serialized_start = 2291
-    _globals["_TELEPORTREQUEST_STARTENTRY"]._serialized_end = 2335
-    _globals["_TRUTHREPLY"]._serialized_start = 2337
-    _globals["_TRUTHREPLY"]._serialized_end = 2449
-    _globals["_TRUTHREPLY_VALUESENTRY"]._serialized_start = 2404
-    _globals["_TRUTHREPLY_VALUESENTRY"]._serialized_end = 2449
-    _globals["_CONFIGUREREQUEST"]._serialized_start = 2451
-    _globals["_CONFIGUREREQUEST"]._serialized_end = 2530
-    _globals["_STATION"]._serialized_start = 2533
-    _globals["_STATION"]._serialized_end = 3562
-    _globals["_SIMULATORADMIN"]._serialized_start = 3565
-    _globals["_SIMULATORADMIN"]._serialized_end = 3761
+  DESCRIPTOR._loaded_options = None
+  _globals['_VALUES_CHANNELSENTRY']._loaded_options = None
+  _globals['_VALUES_CHANNELSENTRY']._serialized_options = b'8\001'
+  _globals['_TELEPORTREQUEST_STARTENTRY']._loaded_options = None
+  _globals['_TELEPORTREQUEST_STARTENTRY']._serialized_options = b'8\001'
+  _globals['_TRUTHREPLY_VALUESENTRY']._loaded_options = None
+  _globals['_TRUTHREPLY_VALUESENTRY']._serialized_options = b'8\001'
+  _globals['_EMPTY']._serialized_start=37
+  _globals['_EMPTY']._serialized_end=44
+  _globals['_CLOCK']._serialized_start=46
+  _globals['_CLOCK']._serialized_end=88
+  _globals['_ARRAY']._serialized_start=90
+  _globals['_ARRAY']._serialized_end=142
+  _globals['_VALUES']._serialized_start=145
+  _globals['_VALUES']._serialized_end=275
+  _globals['_VALUES_CHANNELSENTRY']._serialized_start=208
+  _globals['_VALUES_CHANNELSENTRY']._serialized_end=275
+  _globals['_FLAGS']._serialized_start=277
+  _globals['_FLAGS']._serialized_end=348
+  _globals['_OBSERVATION']._serialized_start=351
+  _globals['_OBSERVATION']._serialized_end=543
+  _globals['_DESCRIBEREPLY']._serialized_start=545
+  _globals['_DESCRIBEREPLY']._serialized_end=579
+  _globals['_ACQUIRELEASEREQUEST']._serialized_start=581
+  _globals['_ACQUIRELEASEREQUEST']._serialized_end=686
+  _globals['_ACQUIRELEASEREPLY']._serialized_start=689
+  _globals['_ACQUIRELEASEREPLY']._serialized_end=817
+  _globals['_LEASEREQUEST']._serialized_start=819
+  _globals['_LEASEREQUEST']._serialized_end=848
+  _globals['_RENEWLEASEREPLY']._serialized_start=850
+  _globals['_RENEWLEASEREPLY']._serialized_end=882
+  _globals['_CONTROLREQUEST']._serialized_start=885
+  _globals['_CONTROLREQUEST']._serialized_end=1142
+  _globals['_CONTROLREQUEST_OPEN']._serialized_start=1053
+  _globals['_CONTROLREQUEST_OPEN']._serialized_end=1089
+  _globals['_CONTROLREQUEST_STEP']._serialized_start=1091
+  _globals['_CONTROLREQUEST_STEP']._serialized_end=1135
+  _globals['_CONTROLREPLY']._serialized_start=1145
+  _globals['_CONTROLREPLY']._serialized_end=1308
+  _globals['_MOVETOPOSEREQUEST']._serialized_start=1310
+  _globals['_MOVETOPOSEREQUEST']._serialized_end=1371
+  _globals['_GRASPREQUEST']._serialized_start=1373
+  _globals['_GRASPREQUEST']._serialized_end=1449
+  _globals['_RELEASEREQUEST']._serialized_start=1451
+  _globals['_RELEASEREQUEST']._serialized_end=1495
+  _globals['_APPLYFORCEREQUEST']._serialized_start=1497
+  _globals['_APPLYFORCEREQUEST']._serialized_end=1580
+  _globals['_CAPTUREREQUEST']._serialized_start=1582
+  _globals['_CAPTUREREQUEST']._serialized_end=1614
+  _globals['_FRAME']._serialized_start=1617
+  _globals['_FRAME']._serialized_end=1755
+  _globals['_ESTOPREQUEST']._serialized_start=1757
+  _globals['_ESTOPREQUEST']._serialized_end=1787
+  _globals['_STATSREPLY']._serialized_start=1790
+  _globals['_STATSREPLY']._serialized_end=2216
+  _globals['_TELEPORTREQUEST']._serialized_start=2219
+  _globals['_TELEPORTREQUEST']._serialized_end=2360
+  _globals['_TELEPORTREQUEST_STARTENTRY']._serialized_start=2316
+  _globals['_TELEPORTREQUEST_STARTENTRY']._serialized_end=2360
+  _globals['_TRUTHREPLY']._serialized_start=2362
+  _globals['_TRUTHREPLY']._serialized_end=2474
+  _globals['_TRUTHREPLY_VALUESENTRY']._serialized_start=2429
+  _globals['_TRUTHREPLY_VALUESENTRY']._serialized_end=2474
+  _globals['_CONFIGUREREQUEST']._serialized_start=2476
+  _globals['_CONFIGUREREQUEST']._serialized_end=2555
+  _globals['_STATION']._serialized_start=2558
+  _globals['_STATION']._serialized_end=3587
+  _globals['_SIMULATORADMIN']._serialized_start=3590
+  _globals['_SIMULATORADMIN']._serialized_end=3786
 # @@protoc_insertion_point(module_scope)

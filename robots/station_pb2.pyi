@@ -23,10 +23,10 @@ class Array(_message.Message):
     DATA_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     SCALAR_FIELD_NUMBER: _ClassVar[int]
-    data: _containers.RepeatedScalarFieldContainer[float]
+    data: bytes
     shape: _containers.RepeatedScalarFieldContainer[int]
     scalar: bool
-    def __init__(self, data: _Optional[_Iterable[float]] = ..., shape: _Optional[_Iterable[int]] = ..., scalar: _Optional[bool] = ...) -> None: ...
+    def __init__(self, data: _Optional[bytes] = ..., shape: _Optional[_Iterable[int]] = ..., scalar: _Optional[bool] = ...) -> None: ...
 
 class Values(_message.Message):
     __slots__ = ("channels",)
@@ -90,18 +90,20 @@ class AcquireLeaseRequest(_message.Message):
     def __init__(self, ticket: _Optional[str] = ..., holder: _Optional[str] = ..., limits_json: _Optional[str] = ..., ttl_s: _Optional[float] = ..., wait_s: _Optional[float] = ...) -> None: ...
 
 class AcquireLeaseReply(_message.Message):
-    __slots__ = ("granted", "token", "limits_json", "ahead", "held_by")
+    __slots__ = ("granted", "token", "limits_json", "ahead", "held_by", "control_socket")
     GRANTED_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     LIMITS_JSON_FIELD_NUMBER: _ClassVar[int]
     AHEAD_FIELD_NUMBER: _ClassVar[int]
     HELD_BY_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_SOCKET_FIELD_NUMBER: _ClassVar[int]
     granted: bool
     token: str
     limits_json: str
     ahead: int
     held_by: str
-    def __init__(self, granted: _Optional[bool] = ..., token: _Optional[str] = ..., limits_json: _Optional[str] = ..., ahead: _Optional[int] = ..., held_by: _Optional[str] = ...) -> None: ...
+    control_socket: str
+    def __init__(self, granted: _Optional[bool] = ..., token: _Optional[str] = ..., limits_json: _Optional[str] = ..., ahead: _Optional[int] = ..., held_by: _Optional[str] = ..., control_socket: _Optional[str] = ...) -> None: ...
 
 class LeaseRequest(_message.Message):
     __slots__ = ("token",)

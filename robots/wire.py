@@ -22,6 +22,8 @@ from robots.clock import Stamp
 from robots.tick import Tick
 
 MAX_MESSAGE_BYTES: Final = 64 * 2**20
+CONTROL_SOCKET: Final = "nightlab-"
+"""What the names of abstract Unix sockets for control streams begin with."""
 ADMIN_TOKEN_KEY: Final = "nightlab-admin-token"
 CHANNEL_OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -48,6 +50,7 @@ STATUS: Final = {
 }
 KINDS: Final[dict[str, type[NightlabError]]] = {kind.__name__: kind for kind in STATUS}
 _BY_STATUS: Final[dict[Any, type[NightlabError]]] = {code: kind for kind, code in STATUS.items()}
+_FLOAT64: Final = np.dtype("<f8")
 _NO_FLAGS: Final = StepFlags()
 
 
@@ -96,10 +99,8 @@ def pack_values(values: Values, into: pb.Values) -> pb.Values:
     channels = into.channels
     for key, value in values.items():
         array = channels[key]
-        if value.ndim == 1:
-            array.data.extend(value.tolist())
-        else:
-            array.data.extend(value.ravel().tolist())
+        array.data = value.astype(_FLOAT64, copy=False).tobytes()
+        if value.ndim != 1:
             array.shape.extend(value.shape)
             array.scalar = value.ndim == 0
     return into
@@ -109,13 +110,16 @@ def unpack_values(message: pb.Values) -> dict[str, NDArray[np.float64]]:
     """Named float64 arrays from a message.
 
     Raises:
-        SafetyError: a shape that does not fit its data.
+        SafetyError: data that is no float64, or a shape that does not fit it.
     """
     out = {}
     for key, array in message.channels.items():
-        value = np.fromiter(array.data, np.float64, len(array.data))
-        if array.shape or array.scalar:
-            shape = tuple(array.shape)
+        data = array.data
+        if len(data) % 8:
+            raise SafetyError(f"{key!r}: {len(data)} bytes are no float64 numbers; the robot held")
+        value: NDArray[np.float64] = np.frombuffer(bytearray(data), _FLOAT64)  # its own, so it can be written to
+        shape = tuple(array.shape)
+        if shape or array.scalar:
             try:
                 value = value.reshape(shape)
             except ValueError:
@@ -144,7 +148,7 @@ def pack_clock(clock: Clock | Stamp, into: pb.Clock) -> None:
 
 def unpack_clock(message: pb.Clock) -> Clock:
     """Both clocks from a message."""
-    return Clock.model_construct(wall_s=message.wall_s, station_s=message.station_s)
+    return Clock(wall_s=message.wall_s, station_s=message.station_s)
 
 
 def pack_tick(tick: Tick, into: pb.Observation) -> pb.Observation:

@@ -127,18 +127,16 @@ async def send_a_pickle(house: House, defended: bool) -> Tried:
     body = f"blob = pickle.dumps(Evil())\nos.write(FD, struct.pack('>I', len(blob)) + blob)\n{ACT}"
     code, checkpoint = write_policy(house.fresh(), act=body, load=f"import os, sys\n{load}")
 
-    async def unpickle(reader: asyncio.StreamReader) -> object:
+    def unpickle(blob: bytes) -> object:
         import pickle  # noqa: TID251 (the control)
 
-        size = int.from_bytes(await reader.readexactly(4), "big")
-        blob = await reader.readexactly(size)
         return pickle.loads(blob) if blob[:1] == b"\x80" else ["ok", None]
 
     said = ""
     process = await PolicyProcess.start(code, checkpoint, level=house.level, start_deadline_s=60.0)
     try:
         await process.reset(SPEC, 1)
-        with switched_off(host, "read_frame", unpickle, really=not defended):
+        with switched_off(host, "decode", unpickle, really=not defended):
             await process.act(SEEN)
     except PolicyError as error:
         said = str(error)

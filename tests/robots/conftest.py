@@ -51,9 +51,9 @@ def rig(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Rig]]:
     """`async with rig(speed=…) as r`: a served Push-T station with connected clients."""
 
     @asynccontextmanager
-    async def make(**options: object) -> AsyncIterator[Rig]:
+    async def make(*, local: bool = True, **options: object) -> AsyncIterator[Rig]:
         with serving(tmp_path, **options) as (server, cell, driver):  # type: ignore[arg-type]
-            station = await StationClient.connect(server.address)
+            station = await StationClient.connect(server.address, local=local)
             admin = await AdminClient.connect(tmp_path / "admin.sock")
             try:
                 yield Rig(server, cell, driver, station, admin)

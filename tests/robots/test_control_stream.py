@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 import cv2
@@ -20,6 +21,12 @@ from robots.worlds.push_t import START
 
 LIMITS = make_world("push_t", load_profile("nominal"), 0).spec("", 1).limits
 Rig = Callable[..., AbstractAsyncContextManager[Any]]
+
+
+@pytest.fixture(params=[True, False], ids=["socket", "grpc"])
+def rig(rig: Rig, request: pytest.FixtureRequest) -> Rig:
+    """What carries the stream makes no difference."""
+    return partial(rig, local=request.param)
 
 
 class Wrapped:

@@ -1,4 +1,5 @@
-"""Fuzzed and replayed gRPC messages: no crash, no motion outside the limits, a wrong token or a dead lease is refused.
+"""Fuzzed and replayed messages, over gRPC and the control socket: no crash, no motion outside the limits, a wrong token or
+a dead lease is refused.
 
 `make test` sends 2,500 messages; the slow test sends 100,000. Every number and every byte comes from one seed, so that a
 failure repeats. Nothing here uses our client: the bytes go onto the wire as they are.
@@ -6,11 +7,14 @@ failure repeats. Nothing here uses our client: the bytes go onto the wire as the
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import socket
+import struct
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,7 @@ import numpy as np
 import pytest
 
 from nightlab.contracts import Values
+from nightlab.framing import LENGTH
 from nightlab.records import CellConfig
 from robots import station_pb2 as pb
 from robots.drivers.echo import EchoDriver
@@ -66,7 +71,7 @@ class Attacker:
         self.channel = grpc.insecure_channel(address)
         self.sent = 0
         self.codes: Counter[str] = Counter()
-        self.lease = ""
+        self.lease = self.control_socket = ""
         self.dead_leases = ["", "0" * 32, "ÿ" * 40]
 
     def unary(self, method: str, data: bytes, metadata: Any = None, timeout_s: float = 10.0) -> str:
@@ -98,6 +103,23 @@ class Attacker:
         self.codes[code] += 1
         return replies, code
 
+    def local(self, messages: list[bytes]) -> list[pb.ControlReply]:
+        """The same over the control socket, in lockstep; a reply that ends the stream is the last."""
+        replies: list[pb.ControlReply] = []
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, contextlib.suppress(ConnectionError):
+            connection.settimeout(20.0)
+            connection.connect(f"\0{self.control_socket}")
+            with connection.makefile("rb") as answers:
+                for data in messages:
+                    self.sent += 1
+                    connection.sendall(LENGTH.pack(len(data)) + data)
+                    head = answers.read(LENGTH.size)
+                    if not head:
+                        break
+                    replies.append(pb.ControlReply.FromString(answers.read(LENGTH.unpack(head)[0])))
+        self.codes[f"socket {replies[-1].error_kind or 'OK'}" if replies else "socket hung up"] += 1
+        return replies
+
     def acquire(self) -> None:
         """A right lease, unless there is one."""
         limits = pb.DescribeReply.FromString(self._ok("Describe", b"")).spec_json
@@ -107,7 +129,8 @@ class Attacker:
             ticket=f"t{self.sent}", holder="fuzz", ttl_s=60.0,
             limits_json=StationSpec.model_validate_json(limits).limits.model_dump_json(),
         )  # fmt: skip
-        self.lease = pb.AcquireLeaseReply.FromString(self._ok("AcquireLease", ask.SerializeToString())).token
+        granted = pb.AcquireLeaseReply.FromString(self._ok("AcquireLease", ask.SerializeToString()))
+        self.lease, self.control_socket = granted.token, granted.control_socket
 
     def release(self) -> None:
         """Give it back; its token is dead from here on."""
@@ -162,7 +185,7 @@ class Attacker:
                 else self.numbers(dice.choice((SIZE, SIZE, 0, 7)))
             )
             array = channels["target" if tame or dice.random() < 0.8 else dice.choice(("", "targets", "state"))]
-            array.data.extend(values)
+            array.data = struct.pack(f"<{len(values)}d", *values)[: None if dice.random() < 0.97 else -1]
             if not tame and dice.random() < 0.3:
                 array.shape.extend([dice.choice((-1, 0, 1, 2, 6, 2**31 - 1)) for _ in range(dice.choice((1, 2, 40)))])
                 array.scalar = dice.random() < 0.3
@@ -264,6 +287,9 @@ def strangers(attacker: Attacker, driver: WatchedDriver) -> None:
     opened = pb.ControlRequest(open=pb.ControlRequest.Open(token=attacker.lease)).SerializeToString()
     replies, code = attacker.stream([opened, *(attacker.step().SerializeToString() for _ in range(10))], ())
     assert (replies, code) == ([], "UNAUTHENTICATED")
+    if attacker.control_socket:  # its name from an earlier lease
+        (refused,) = attacker.local([opened, *(attacker.step().SerializeToString() for _ in range(10))])
+        assert refused.error_kind == "LeaseError"
     assert driver.commands == before, "nothing moved for a stranger"
 
 
@@ -289,6 +315,8 @@ def dead_leases(attacker: Attacker, driver: WatchedDriver) -> None:
     for _ in range(5):
         replies, code = attacker.stream(recorded)
         assert (replies, code) == ([], "PERMISSION_DENIED"), "a replayed stream is refused at its first message"
+        (refused,) = attacker.local(recorded)
+        assert refused.error_kind == "LeaseError", "over the control socket, too"
     assert driver.commands == before, "nothing moved for a dead lease"
 
 
@@ -302,16 +330,19 @@ def mad_holder(attacker: Attacker, station: Station, driver: WatchedDriver) -> N
         data = dice.randbytes(dice.choice((0, 1, 40, 5000))) if dice.random() < 0.2 else data
         data = attacker.mangled(data) if dice.random() < 0.5 else data
         attacker.unary(method, data, timeout_s=2.5)
-    for _ in range(6):
+    for turn in range(6):
         opened = pb.ControlRequest(open=pb.ControlRequest.Open(token=attacker.lease, label="fuzz")).SerializeToString()
         messages = [attacker.step().SerializeToString() for _ in range(BATCH // 5)]
         some = [attacker.mangled(data) if dice.random() < 0.03 else data for data in messages]
-        attacker.stream([opened if dice.random() < 0.9 else attacker.mangled(opened), *some])
+        carry: Callable[[list[bytes]], object] = attacker.stream if turn % 2 else attacker.local
+        carry([opened if dice.random() < 0.9 else attacker.mangled(opened), *some])
     moved = driver.commands
     attacker.unary("EStop", attacker.request("EStop", "").SerializeToString(), ())
     assert station.cell.controller.estopped, "an e-stop needs no token, and latches"
     replies, code = attacker.stream([opened, *messages])
     assert (replies, code) == ([], "ABORTED"), "a latched station refuses"
+    (refused,) = attacker.local([opened, *messages])
+    assert refused.error_kind == "EstopError", "over the control socket, too"
     assert attacker.unary("Home", attacker.request("Home", attacker.lease).SerializeToString()) == "ABORTED"
     assert driver.commands == moved, "and does not move"
     attacker.release()

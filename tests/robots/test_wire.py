@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 
@@ -26,10 +28,22 @@ def test_nan_travels_so_that_the_station_can_refuse_it() -> None:
 
 def test_a_lying_shape_is_refused() -> None:
     message = pb.Values()
-    message.channels["xy"].data.extend([1.0, 2.0, 3.0])
+    message.channels["xy"].data = np.array([1.0, 2.0, 3.0]).tobytes()
     message.channels["xy"].shape.extend([2, 2])
     with pytest.raises(SafetyError, match=r"'xy': 3 numbers do not fit shape \(2, 2\); the robot held"):
         wire.unpack_values(message)
+
+
+def test_data_that_is_no_float64_is_refused() -> None:
+    message = pb.Values()
+    message.channels["xy"].data = bytes(15)
+    with pytest.raises(SafetyError, match=r"'xy': 15 bytes are no float64 numbers; the robot held"):
+        wire.unpack_values(message)
+
+
+def test_numbers_lie_on_the_wire_as_repeated_double_does() -> None:
+    message = wire.pack_values({"a": np.array([1.5, -2.0])}, pb.Values()).channels["a"]
+    assert message.SerializeToString() == bytes([0x0A, 16]) + struct.pack("<dd", 1.5, -2.0)
 
 
 @pytest.mark.parametrize("bad", [{"xy": "north"}, {"xy": [[1], [2, 3]]}, None, [1.0, 2.0]])
