@@ -43,7 +43,7 @@ def decode(body: bytes | bytearray | memoryview) -> Any:
     """A frame's body as the message it holds."""
     try:
         return msgpack.unpackb(body, raw=False, strict_map_key=False)
-    except (ValueError, msgpack.exceptions.UnpackException, RecursionError) as error:
+    except (ValueError, TypeError, msgpack.exceptions.UnpackException, RecursionError) as error:
         raise FramingError(f"a frame of {len(body)} bytes is no msgpack: {error}") from error
 
 

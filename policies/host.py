@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nightlab.arrays import pack, unpack
 from nightlab.contracts import Values
 from nightlab.errors import PolicyError, SandboxError
 from nightlab.framing import FramingError, decode, pack_message
@@ -26,7 +27,6 @@ from nightlab.records import Channel, StationSpec
 from nightlab.sandbox import Level, Limits, probe
 from policies.jail import Jail
 from policies.output import KEPT_BYTES, Output, printable
-from policies.wire import pack, unpack
 
 MAX_CHUNK: Final = 64
 """Actions in one answer of `act` at most."""

@@ -17,9 +17,9 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 APP: Final = "/app"
 """Where the runtime is mounted."""
 VISIBLE: Final = (
-    "nightlab/__init__.py", "nightlab/contracts.py", "nightlab/errors.py", "nightlab/framing.py",
+    "nightlab/__init__.py", "nightlab/arrays.py", "nightlab/contracts.py", "nightlab/errors.py", "nightlab/framing.py",
     "nightlab/geometry.py", "nightlab/records", "nightlab/skills", "policies/__init__.py", "policies/runtime.py",
-    "policies/wire.py", "policies/library",
+    "policies/library",
 )  # fmt: skip
 
 

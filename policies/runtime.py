@@ -65,7 +65,7 @@ def load(code: str, checkpoint: str) -> Any:
 
 def answer(policy: Any, request: list[Any]) -> list[Any]:
     """The reply to one request."""
-    from policies.wire import pack, unpack
+    from nightlab.arrays import pack, unpack
 
     if request[0] == "act":
         chunk = policy.act(unpack(request[1]))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,7 +141,7 @@ class Cell:
 
         self.controller.post(finish)
 
-    def run(self, session: Session, token: str, chunk: list[dict[str, Any]] | None, film: bool) -> Reply:
+    def run(self, session: Session, token: str, chunk: Sequence[Values] | None, film: bool) -> Reply:
         """Run a chunk, or hold for one period (None)."""
         self.leases.check(token)
         periods = 1 if chunk is None else len(chunk)
@@ -154,7 +153,7 @@ class Cell:
         self,
         session: Session,
         token: str,
-        chunk: list[dict[str, Any]] | None,
+        chunk: Sequence[Values] | None,
         film: bool,
         done: Callable[[Reply | Exception], None],
     ) -> None:
@@ -288,7 +287,7 @@ class Cell:
                 beat(self._heartbeat_file)
 
 
-def _run(session: Session, chunk: list[dict[str, Any]] | None, film: bool) -> Reply:
+def _run(session: Session, chunk: Sequence[Values] | None, film: bool) -> Reply:
     session.check_estop()
     if session.cancelled:
         raise StationError("this control stream has ended; open a new one")

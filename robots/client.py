@@ -21,7 +21,9 @@ from robots import wire
 from robots.calls import CALL_S, Channel
 from robots.client_lease import ClientLease
 from robots.client_session import ClientSession
-from robots.control_line import open_line
+from robots.control_line import ControlLine
+from robots.grpc_line import GrpcLine
+from robots.socket_line import SocketLine
 from robots.stats import StationStats
 from robots.tokens import TOKEN_KEY
 
@@ -159,12 +161,15 @@ class StationClient:
             StationError: e-stop, fault, another stream is open, or the station is gone.
         """
         spec = self._spec or await self.describe()
-        session = ClientSession(await open_line(self._channel, self._stub, self._control_socket), spec)
+        session = ClientSession(await self._line(), spec)
         try:
             await session.open(lease.token, label)
             yield session
         finally:
             await session.close()
+
+    async def _line(self) -> ControlLine:
+        return await SocketLine.connect(self._control_socket, self.address) or GrpcLine(self._channel, self._stub)
 
     async def move_to_pose(self, lease: contracts.Lease, pose: Sequence[float], *, arm: str = "") -> Observation:
         """Push-T: drive the pusher to (x, y) px. Raises StationError if it does not get there."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 
 from nightlab.contracts import Observation, Values
 from nightlab.errors import NightlabError, SafetyError, StationError
 from nightlab.records import Clock, StationSpec
-from robots import station_pb2 as pb
 from robots import wire
 from robots.calls import CALL_S
-from robots.control_line import ControlLine
+from robots.control_line import Answer, ControlLine
 
 _UNSET = Clock(wall_s=0.0, station_s=0.0)
 
@@ -59,8 +58,7 @@ class ClientSession:
 
     async def open(self, token: str, label: str) -> None:
         """Open the stream; `StationClient.control` calls it."""
-        reply = await self._ask(pb.ControlRequest(open=pb.ControlRequest.Open(token=token, label=label)), 0, "control")
-        self.first = self._take(reply)[0]
+        self.first = self._take(await self._done(self._line.open(token, label, CALL_S)))[0]
         self.stats.begin = self.stats.end = self.first.clock
 
     async def step(self, chunk: Sequence[Values], *, film: bool = False) -> list[Observation]:
@@ -74,44 +72,41 @@ class ClientSession:
             LeaseError: the lease lapsed.
             StationError: fault, e-stop, or the station is gone. All but SafetyError end the stream.
         """
-        request = pb.ControlRequest(film=film)
-        actions = request.step.actions
-        for action in chunk:
-            wire.pack_values(wire.as_arrays(action), actions.add())
-        if not chunk:
-            request.step.SetInParent()
-        return self._take(await self._ask(request, len(chunk), "step"))
+        arrays = [wire.as_arrays(action) for action in chunk]
+        return self._take(await self._ask(arrays, film, len(chunk), "step"))
 
     async def hold(self, *, film: bool = False) -> Observation:
         """Hold the present target for one control period. After it the station waits: silence is not late."""
-        return self._take(await self._ask(pb.ControlRequest(hold=pb.Empty(), film=film), 1, "hold"))[-1]
+        return self._take(await self._ask(None, film, 1, "hold"))[-1]
 
     async def close(self) -> None:
         """End the stream; the robot holds. `StationClient.control` calls it."""
         self._ended = self._ended or "closed"
         await self._line.close()
 
-    def _take(self, reply: pb.ControlReply) -> list[Observation]:
+    def _take(self, answer: Answer) -> list[Observation]:
         stats = self.stats
-        stats.steps += reply.periods
-        stats.late += reply.late
-        stats.clamped += reply.clamped
-        stats.waited_s = reply.waited_s
-        observations = [wire.unpack_observation(message) for message in reply.observations]
-        if observations:
-            stats.end = observations[-1].clock
-        if reply.error_kind:
-            error = wire.KINDS.get(reply.error_kind, StationError)(reply.error)
+        stats.steps += answer.periods
+        stats.late += answer.late
+        stats.clamped += answer.clamped
+        stats.waited_s = answer.waited_s
+        if answer.observations:
+            stats.end = answer.observations[-1].clock
+        if answer.error_kind:
+            error = wire.KINDS.get(answer.error_kind, StationError)(answer.error)
             if not isinstance(error, SafetyError):
-                self._ended = reply.error
+                self._ended = answer.error
             raise error
-        return observations
+        return answer.observations
 
-    async def _ask(self, request: pb.ControlRequest, periods: int, what: str) -> pb.ControlReply:
+    async def _ask(self, chunk: Sequence[Values] | None, film: bool, periods: int, what: str) -> Answer:
         if self._ended:
             raise StationError(f"{what}: this control stream has ended ({self._ended}); open a new one")
+        return await self._done(self._line.ask(chunk, film, CALL_S + periods * self._period_s))
+
+    async def _done(self, asked: Awaitable[Answer]) -> Answer:
         try:
-            return await self._line.ask(request, CALL_S + periods * self._period_s, what)
+            return await asked
         except asyncio.CancelledError:
             self._ended = "cancelled"
             raise

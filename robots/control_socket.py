@@ -1,9 +1,9 @@
 """Control streams on the station's own host: a Unix socket that carries what `Control` of the gRPC service carries.
 
-gRPC in Python takes some 1 ms of processor per message and side, more than all the rest of a control step. The messages
-are the same (`ControlRequest`, `ControlReply`), each behind its length in 4 bytes. The name comes with the lease, so who
-may not lease does not learn it, and the lease's token opens the stream here as there. The socket is abstract: nothing
-is left behind, and like loopback it ends at the network namespace. Where there is none (not Linux), gRPC does it.
+gRPC in Python takes some 1 ms of processor per message and side, more than all the rest of a control step. Messages are
+those of robots/control_wire.py. The name comes with the lease, so who may not lease does not learn it, and the lease's
+token opens the stream here as there. The socket is abstract: nothing is left behind, and like loopback it ends at the
+network namespace. Where there is none (not Linux), gRPC does it.
 
 A thread per connection does nothing but read, so it sees at once that a client has gone, also while its chunk runs. The
 control thread answers by itself, without waiting; what would take time (pictures, a client that does not read) goes
@@ -23,13 +23,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from google.protobuf.message import DecodeError
-
-from nightlab.errors import NightlabError, StationError
-from nightlab.framing import LENGTH
-from robots import station_pb2 as pb
+from nightlab.errors import NightlabError, SafetyError, StationError
+from nightlab.framing import LENGTH, MAX_FRAME_BYTES
+from robots import control_wire
 from robots.control_streams import ControlStreams, ends, refusal
-from robots.wire import CONTROL_SOCKET, MAX_MESSAGE_BYTES
+from robots.session import Reply
+from robots.wire import CONTROL_SOCKET
 
 SEND_S: Final = 5
 """A client that reads nothing for so long has gone."""
@@ -101,14 +100,22 @@ class ControlSocket:
             connection.close()
 
     def _stream(self, connection: Connection) -> None:
-        requests = connection.requests()
-        with contextlib.closing(self._streams.open(next(requests, None))) as stream:
+        bodies = connection.bodies()
+        first = next(bodies, None)
+        if first is None:
+            return
+        with contextlib.closing(self._streams.open(*control_wire.unpack_open(first))) as stream:
             connection.reply(stream.opened)
-            for request in requests:
+            for body in bodies:
                 if connection.busy:
                     raise StationError("a control stream takes one request at a time; the robot holds")
                 connection.busy = True
-                stream.post(request, connection.slow if request.film else connection.fast)
+                try:
+                    chunk, film = control_wire.unpack_request(body)
+                except SafetyError as error:
+                    connection.reply(stream.refused(error))
+                else:
+                    stream.post(chunk, film, connection.slow if film else connection.fast)
 
 
 class Connection:
@@ -122,32 +129,27 @@ class Connection:
         accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_S, 0))
         self._file = accepted.makefile("rb")
 
-    def requests(self) -> Iterator[pb.ControlRequest]:
-        """What the client sends, until it is gone.
+    def bodies(self) -> Iterator[bytes]:
+        """The messages that the client sends, until it is gone.
 
         Raises:
-            StationError: it is no request.
+            StationError: it announces one that is too long.
         """
         while True:
             head = self._read(LENGTH.size)
             if len(head) < LENGTH.size:
                 return
             (length,) = LENGTH.unpack(head)
-            if length > MAX_MESSAGE_BYTES:
-                raise StationError(f"a message of {length} bytes on a control stream; it takes {MAX_MESSAGE_BYTES}")
+            if length > MAX_FRAME_BYTES:
+                raise StationError(f"a message of {length} bytes on a control stream; it takes {MAX_FRAME_BYTES}")
             body = self._read(length)
             if len(body) < length:
                 return
-            try:
-                request = pb.ControlRequest.FromString(body)
-            except DecodeError:
-                raise StationError(f"a message of {length} bytes on a control stream is no ControlRequest") from None
-            yield request
+            yield body
 
-    def fast(self, make: Callable[[], pb.ControlReply]) -> None:
+    def fast(self, reply: Reply) -> None:
         """Send a reply without waiting."""
-        reply = make()
-        left, self.busy = memoryview(_frame(reply)), False
+        left, self.busy = _frame(reply), False
         if self._lock.acquire(blocking=False):
             try:
                 left = left[self._socket.send(left, socket.MSG_DONTWAIT) :]
@@ -161,13 +163,13 @@ class Connection:
             self.busy = True
             self._submit(lambda: self._rest(left, reply))
 
-    def slow(self, make: Callable[[], pb.ControlReply]) -> None:
-        """Make and send a reply in another thread."""
-        self._submit(lambda: self.reply(make()))
+    def slow(self, reply: Reply) -> None:
+        """Make the message and send it in another thread."""
+        self._submit(lambda: self.reply(reply))
 
-    def reply(self, reply: pb.ControlReply) -> None:
+    def reply(self, reply: Reply) -> None:
         """Send a reply; waits."""
-        self._rest(memoryview(_frame(reply)), reply)
+        self._rest(_frame(reply), reply)
 
     def hang_up(self) -> None:
         """The client reads what was sent, then the end."""
@@ -180,7 +182,7 @@ class Connection:
             self._file.close()
             self._socket.close()
 
-    def _rest(self, data: memoryview, reply: pb.ControlReply) -> None:
+    def _rest(self, data: memoryview, reply: Reply) -> None:
         self.busy = False
         try:
             with self._lock:
@@ -204,6 +206,10 @@ class Connection:
             return b""
 
 
-def _frame(reply: pb.ControlReply) -> bytes:
-    body = reply.SerializeToString()
-    return LENGTH.pack(len(body)) + body
+def _frame(reply: Reply) -> memoryview:
+    try:
+        body = control_wire.pack_reply(reply)
+    except NightlabError as error:  # a picture that is none, or more than a message holds
+        reply.observations, reply.pictures = [], []
+        body = control_wire.pack_reply(refusal(error, reply))
+    return memoryview(LENGTH.pack(len(body)) + body)

@@ -9,13 +9,13 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from nightlab.errors import NightlabError, StationError
+from nightlab.errors import NightlabError, SafetyError, StationError
 from nightlab.records import LimitsSpec
 from robots import station_pb2 as pb
 from robots import station_pb2_grpc as rpc
 from robots import wire
 from robots.cell import Cell
-from robots.control_streams import ControlStreams, ends
+from robots.control_streams import ControlStream, ControlStreams, ends
 from robots.driver import Primitive
 
 MAX_WAIT_S = 2.0
@@ -93,17 +93,25 @@ class StationService(rpc.StationServicer):
 
     def Control(self, requests: Iterator[pb.ControlRequest], context: Any) -> Iterator[pb.ControlReply]:
         try:
-            with self._streams.slot(), contextlib.closing(self._streams.open(next(requests, None))) as stream:
+            with self._streams.slot(), contextlib.closing(self._open(next(requests, None))) as stream:
                 if not context.add_callback(stream.close):
                     return  # the client is gone already
-                yield stream.opened
+                yield wire.pack_reply(stream.opened)
                 for request in requests:
-                    reply = stream.ask(request)
-                    yield reply
+                    try:
+                        reply = stream.ask(*wire.unpack_request(request))
+                    except NightlabError as error:
+                        reply = stream.refused(error)
+                    yield wire.pack_reply(reply)
                     if ends(reply):
                         return
         except NightlabError as error:
             context.abort(*wire.status_of(error))
+
+    def _open(self, first: pb.ControlRequest | None) -> ControlStream:
+        if first is None or first.WhichOneof("ask") != "open":
+            raise SafetyError(wire.NOT_OPEN)
+        return self._streams.open(first.open.token, first.open.label)
 
     def MoveToPose(self, request: pb.MoveToPoseRequest, context: Any) -> pb.Observation:
         return self._primitive(request, Primitive("move_to_pose", arm=request.arm, pose=tuple(request.pose)), context)

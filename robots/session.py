@@ -38,6 +38,9 @@ class Reply:
     clamped: int = 0
     waited_s: float | None = None
     """From the end of the previous answer to the arrival of this request on the control thread; None: nothing before."""
+    error_kind: str = ""
+    """As in `robots.wire.KINDS`; empty: no error."""
+    error: str = ""
 
 
 class Session:

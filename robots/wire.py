@@ -19,9 +19,12 @@ from nightlab.errors import EstopError, LeaseError, NightlabError, SafetyError, 
 from nightlab.records import Clock, StepFlags
 from robots import station_pb2 as pb
 from robots.clock import Stamp
+from robots.session import Reply
 from robots.tick import Tick
 
 MAX_MESSAGE_BYTES: Final = 64 * 2**20
+NOT_OPEN: Final = "the first message of a control stream is `open`"
+JPEG_QUALITY: Final = 85
 CONTROL_SOCKET: Final = "nightlab-"
 """What the names of abstract Unix sockets for control streams begin with."""
 ADMIN_TOKEN_KEY: Final = "nightlab-admin-token"
@@ -179,3 +182,41 @@ def unpack_observation(message: pb.Observation) -> contracts.Observation:
         flags=flags,
         image_jpeg=message.image_jpeg or None,
     )
+
+
+def pack_reply(reply: Reply) -> pb.ControlReply:
+    """What a request on a control stream came to, as a message."""
+    out = pb.ControlReply(periods=reply.periods, late=reply.late, clamped=reply.clamped, waited_s=reply.waited_s or 0.0)
+    out.error_kind, out.error = reply.error_kind, reply.error
+    for tick, picture in zip(reply.observations, reply.pictures, strict=True):
+        message = pack_tick(tick, out.observations.add())
+        if picture is not None:
+            message.image_jpeg = jpeg(picture)
+    return out
+
+
+def unpack_request(request: pb.ControlRequest) -> tuple[list[Values] | None, bool]:
+    """Actions of a step, None for a hold; and whether to film.
+
+    Raises:
+        StationError: neither of both.
+        SafetyError: actions that are no arrays.
+    """
+    match request.WhichOneof("ask"):
+        case "step":
+            return [unpack_values(action) for action in request.step.actions], request.film
+        case "hold":
+            return None, request.film
+        case other:
+            raise StationError(f"after `open` a control stream takes `step` or `hold`, got {other!r}")
+
+
+def jpeg(rgb: NDArray[np.uint8]) -> bytes:
+    """A picture, uint8 [height, width, 3] RGB, as JPEG. Raises StationError."""
+    import cv2
+
+    ok, data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not ok:
+        raise StationError("a picture could not be encoded as JPEG")
+    encoded: bytes = data.tobytes()
+    return encoded

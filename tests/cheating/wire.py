@@ -7,6 +7,7 @@ import contextlib
 import json
 import struct
 from collections.abc import AsyncIterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,9 +22,11 @@ from policies.host import PolicyProcess
 from robots.admin import AdminClient
 from robots.cell import Cell
 from robots.client import StationClient
+from robots.control_line import ControlLine
 from robots.drivers.simulated import SimulatedDriver
 from robots.profiles import load_profile
 from robots.server import StationServer
+from robots.socket_line import SocketLine
 from robots.worlds import make_world
 from tasks.episode import RawEpisode, run_episode
 
@@ -82,18 +85,40 @@ def patient(limits: LimitsSpec) -> LimitsSpec:
 
 
 class Tap:
-    """A stream writer that keeps what goes through."""
+    """A transport that keeps what goes through."""
 
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self.writer, self.sent = writer, bytearray()
+    def __init__(self, transport: Any, sent: bytearray) -> None:
+        self.transport, self.sent = transport, sent
 
     def write(self, data: bytes) -> None:
         """Keep it and pass it on."""
         self.sent += data
-        self.writer.write(data)
+        self.transport.write(data)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.writer, name)
+        return getattr(self.transport, name)
+
+
+class TappedClient(StationClient):
+    """A client whose control stream is listened to, too."""
+
+    from_station: bytearray
+    to_station: bytearray
+    streams = 0
+
+    async def _line(self) -> ControlLine:
+        line = await super()._line()
+        assert isinstance(line, SocketLine)
+        self.streams += 1
+        link, received = line._link, line._link.data_received
+        link._transport = Tap(link._transport, self.to_station)
+
+        def keep(data: bytes) -> None:
+            self.from_station.extend(data)
+            received(data)
+
+        link.data_received = keep  # type: ignore[method-assign]
+        return line
 
 
 @contextlib.asynccontextmanager
@@ -150,8 +175,10 @@ class Heard:
         }
         patterns = np.sort(np.frombuffer(b"".join(secret), "<u8"))
         found: set[str] = set()
-        for begin in range(8):  # a number may lie at any byte
-            words = np.frombuffer(wire, "<u8", count=max(0, len(wire) - begin) // 8, offset=begin)
+        for begin, order in product(
+            range(8), "<>"
+        ):  # at any byte; arrays travel little-endian, msgpack's own numbers big
+            words = np.frombuffer(wire, f"{order}u8", count=max(0, len(wire) - begin) // 8, offset=begin)
             nearest = patterns[np.minimum(np.searchsorted(patterns, words), len(patterns) - 1)]
             found |= {secret[int(word).to_bytes(8, "little")] for word in words[nearest == words]}
         return found
@@ -195,18 +222,20 @@ async def listen(folder: Path, environment: str, act: str) -> Heard:
     code, checkpoint = write_policy(folder, act=ACT % STEPS + act, reset=RESET, load="import json, os, sys")
     try:
         async with tapped(server.address) as (address, from_station, to_station):
-            station = await StationClient.connect(address)
+            station = await TappedClient.connect(address)
+            station.from_station, station.to_station = from_station, to_station
             admin = await AdminClient.connect(folder / "a.sock")
             listening = Listening(make(environment), admin)
             policy = await PolicyProcess.start(code, checkpoint, act_deadline_s=60.0, start_deadline_s=120.0)
-            tap = Tap(policy._writer)
-            policy._writer = cast(asyncio.StreamWriter, tap)
+            tap = Tap(policy._link._transport, bytearray())
+            policy._link._transport = tap
             lease = await station.lease("test", patient(listening.limits))
             spec = await station.describe()
             raw = await run_episode(
                 cast(Environment, listening), station, lease, admin, policy, spec, episode_key(),
                 film=False, secret=SECRET,
             )  # fmt: skip
+            assert station.streams, "the control stream was listened to"
             await policy.close()
             await admin.close()
             await station.close()

@@ -54,7 +54,9 @@ def test_a_message_that_is_too_long_is_not_sent() -> None:
         encode(b"x" * (MAX_FRAME_BYTES + 1))
 
 
-@pytest.mark.parametrize("body", [b"", b"\xc1", b"\x92\x01", b"\x91" * 100_000, b"\xa1\xff", b"\x01\x02"])
+@pytest.mark.parametrize(
+    "body", [b"", b"\xc1", b"\x92\x01", b"\x91" * 100_000, b"\xa1\xff", b"\x01\x02", b"\x81\x91\x01\x01"]
+)
 def test_bytes_that_are_no_msgpack_are_an_error(body: bytes) -> None:
     with pytest.raises(FramingError, match="is no msgpack"):
         decode(body)

@@ -13,14 +13,15 @@ import pytest
 
 from nightlab.contracts import Values
 from nightlab.errors import LeaseError
-from nightlab.framing import LENGTH
+from nightlab.framing import LENGTH, encode, pack_message
 from nightlab.records import LimitsSpec, StationSpec
-from robots import station_pb2 as pb
-from robots import wire
+from robots import control_wire
 from robots.client import StationClient
-from robots.control_line import GrpcLine, SocketLine, open_line
+from robots.control_line import Answer
 from robots.control_streams import MAX_STREAMS
 from robots.drivers.echo import EchoDriver
+from robots.grpc_line import GrpcLine
+from robots.socket_line import SocketLine
 from robots.station import Station
 from tests.robots.served_echo import served, with_client
 
@@ -35,14 +36,13 @@ class Raw:
         self.socket.settimeout(10.0)
         self.socket.connect(f"\0{name}")
 
-    def send(self, *requests: pb.ControlRequest) -> None:
-        bodies = [request.SerializeToString() for request in requests]
+    def send(self, *bodies: bytes) -> None:
         self.socket.sendall(b"".join(LENGTH.pack(len(body)) + body for body in bodies))
 
-    def reply(self) -> pb.ControlReply | None:
+    def reply(self) -> Answer | None:
         """None: the station has hung up."""
         head = self._read(LENGTH.size)
-        return pb.ControlReply.FromString(self._read(LENGTH.unpack(head)[0])) if head else None
+        return control_wire.unpack_reply(self._read(LENGTH.unpack(head)[0])) if head else None
 
     def _read(self, size: int) -> bytes:
         data = b""
@@ -54,15 +54,12 @@ class Raw:
         return data
 
 
-def opening(token: str) -> pb.ControlRequest:
-    return pb.ControlRequest(open=pb.ControlRequest.Open(token=token, label="raw"))
+def opening(token: str) -> bytes:
+    return control_wire.pack_open(token, "raw")
 
 
-def stepping(*values: float, film: bool = False) -> pb.ControlRequest:
-    request = pb.ControlRequest(film=film)
-    for value in values:
-        wire.pack_values({"target": np.full(6, value)}, request.step.actions.add())
-    return request
+def stepping(*values: float) -> bytes:
+    return control_wire.pack_request([{"target": np.full(6, value)} for value in values], False)
 
 
 @pytest.fixture
@@ -86,13 +83,11 @@ def test_a_client_on_this_host_takes_the_socket_and_any_other_takes_grpc(cell: t
         async with client.control(lease) as session:
             assert isinstance(session._line, SocketLine)
         known = client._control_socket
-        for name in ("", known + "0", "somebody-elses"):
-            line = await open_line(client._channel, client._stub, name)
-            assert isinstance(line, GrpcLine), f"{name!r}: no control socket of a station"
-            await line.close()
-        client._control_socket = known + "0"  # as on another host, or in another network namespace
-        async with client.control(lease) as session:
-            assert (await session.hold()).flags.reason == ""
+        for name in ("", known + "0", "somebody-elses"):  # as on another host, or in another network namespace
+            client._control_socket = name
+            async with client.control(lease) as session:
+                assert isinstance(session._line, GrpcLine), f"{name!r}: no control socket of a station"
+                assert (await session.hold()).flags.reason == ""
 
     with_client(cell[0].address, check)
 
@@ -136,8 +131,9 @@ def test_a_second_request_before_the_answer_ends_the_stream(cell: tuple[Station,
     ("sent", "kind", "says"),
     [
         (b"\xff\xff\xff\xff", "StationError", "a message of 4294967295 bytes on a control stream"),
-        (LENGTH.pack(3) + b"\xff\xff\xff", "StationError", "is no ControlRequest"),
-        (LENGTH.pack(0), "SafetyError", "the first message of a control stream is `open`"),
+        (LENGTH.pack(3) + b"\xc1\xc1\xc1", "StationError", "control stream: a frame of 3 bytes is no msgpack"),
+        (encode(["hold", False]), "SafetyError", "the first message of a control stream is `open`"),
+        (encode(7), "SafetyError", "the first message of a control stream is `open`"),
     ],
 )
 def test_what_is_no_request_is_refused_in_words(
@@ -150,6 +146,38 @@ def test_what_is_no_request_is_refused_in_words(
     assert reply.error_kind == kind
     assert says in reply.error
     assert raw.reply() is None, "the station has hung up"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "says"),
+    [
+        (["step", [{"target": [[6], b"short"]}], False], "SafetyError", "'target' has shape [6] and 5 bytes"),
+        (["step", [{"target": [[2**40, 2**40], b""]}], False], "SafetyError", "the impossible shape"),
+        (["step", [5], False], "SafetyError", "expected named arrays, got int; the robot held"),
+        (["step", [], False], "SafetyError", "a chunk holds 1 to 64 actions, got 0"),
+        (["open", "again", ""], "StationError", "after `open` a control stream takes `step` or `hold`"),
+        (["step", {}, False], "StationError", "after `open` a control stream takes `step` or `hold`"),
+    ],
+)
+def test_a_request_of_the_wrong_form_moves_nothing(
+    cell: tuple[Station, EchoDriver], body: list[object], kind: str, says: str
+) -> None:
+    token, name = leased(cell[0])
+    raw = Raw(name)
+    raw.send(opening(token))
+    raw.reply()
+    raw.send(pack_message(body))
+    reply = raw.reply()
+    assert reply is not None
+    assert reply.error_kind == kind
+    assert says in reply.error
+    if kind == "SafetyError":  # it goes on
+        raw.send(control_wire.pack_request(None, False))
+        assert (reply := raw.reply()) is not None
+        assert (reply.error, reply.periods) == ("", 1)
+    else:
+        assert raw.reply() is None, "the stream is over"
+    assert not cell[1].state.any(), "nothing moved"
 
 
 def test_a_wrong_or_dead_lease_opens_nothing(cell: tuple[Station, EchoDriver]) -> None:
@@ -197,9 +225,7 @@ def test_a_client_that_reads_nothing_holds_up_nobody(tmp_path: Path) -> None:
         raw = Raw(name)
         raw.send(opening(token))
         raw.reply()
-        request = pb.ControlRequest()
-        for _ in range(64):
-            wire.pack_values({"target": np.zeros(64)}, request.step.actions.add())
+        request = control_wire.pack_request([{"target": np.zeros(64)}] * 64, False)
         raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
         seen: list[float] = []
 

@@ -14,7 +14,7 @@ import socket
 import struct
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,11 @@ import numpy as np
 import pytest
 
 from nightlab.contracts import Values
-from nightlab.framing import LENGTH
+from nightlab.framing import LENGTH, pack_message
 from nightlab.records import CellConfig
 from robots import station_pb2 as pb
+from robots.control_line import Answer
+from robots.control_wire import pack_open, unpack_reply
 from robots.drivers.echo import EchoDriver
 from robots.keys import make_keys
 from robots.station import Station
@@ -103,9 +105,9 @@ class Attacker:
         self.codes[code] += 1
         return replies, code
 
-    def local(self, messages: list[bytes]) -> list[pb.ControlReply]:
-        """The same over the control socket, in lockstep; a reply that ends the stream is the last."""
-        replies: list[pb.ControlReply] = []
+    def local(self, messages: list[bytes]) -> list[Answer]:
+        """A stream over the control socket, in lockstep; a reply that ends it is the last."""
+        replies: list[Answer] = []
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, contextlib.suppress(ConnectionError):
             connection.settimeout(20.0)
             connection.connect(f"\0{self.control_socket}")
@@ -116,7 +118,7 @@ class Attacker:
                     head = answers.read(LENGTH.size)
                     if not head:
                         break
-                    replies.append(pb.ControlReply.FromString(answers.read(LENGTH.unpack(head)[0])))
+                    replies.append(unpack_reply(answers.read(LENGTH.unpack(head)[0])))
         self.codes[f"socket {replies[-1].error_kind or 'OK'}" if replies else "socket hung up"] += 1
         return replies
 
@@ -190,6 +192,27 @@ class Attacker:
                 array.shape.extend([dice.choice((-1, 0, 1, 2, 6, 2**31 - 1)) for _ in range(dice.choice((1, 2, 40)))])
                 array.scalar = dice.random() < 0.3
         return request
+
+    def local_step(self) -> bytes:
+        """The same for the control socket."""
+        dice = self.dice
+        if dice.random() < 0.1:
+            return pack_message(["hold", dice.choice((True, False, 1))])
+        actions: list[object] = []
+        for _ in range(dice.choice((1, 1, 2, 8, 64, 65, 0))):
+            tame = dice.random() < 0.7
+            values = (
+                [dice.uniform(-1.1, 1.1) for _ in range(SIZE)]
+                if tame
+                else self.numbers(dice.choice((SIZE, SIZE, 0, 7)))
+            )
+            shape: object = [len(values)]
+            if not tame and dice.random() < 0.3:
+                shape = dice.choice(([], [-1], [1, 6], [2**62, 2], [6.0], "6", [1] * 40, [True], None))
+            data = struct.pack(f"<{len(values)}d", *values)[: None if dice.random() < 0.97 else -1]
+            key = "target" if tame or dice.random() < 0.8 else dice.choice(("", "targets", 5, b"target"))
+            actions.append({key: [shape, data]} if dice.random() < 0.98 else dice.choice((None, [], {}, {"target": 0})))
+        return pack_message(["step", actions, dice.random() < 0.01])
 
     def numbers(self, size: int) -> list[float]:
         """Anything that a double can be."""
@@ -288,7 +311,8 @@ def strangers(attacker: Attacker, driver: WatchedDriver) -> None:
     replies, code = attacker.stream([opened, *(attacker.step().SerializeToString() for _ in range(10))], ())
     assert (replies, code) == ([], "UNAUTHENTICATED")
     if attacker.control_socket:  # its name from an earlier lease
-        (refused,) = attacker.local([opened, *(attacker.step().SerializeToString() for _ in range(10))])
+        opened = pack_open(attacker.lease, "")
+        (refused,) = attacker.local([opened, *(attacker.local_step() for _ in range(10))])
         assert refused.error_kind == "LeaseError"
     assert driver.commands == before, "nothing moved for a stranger"
 
@@ -300,6 +324,8 @@ def dead_leases(attacker: Attacker, driver: WatchedDriver) -> None:
     steps = [attacker.step().SerializeToString() for _ in range(20)]
     recorded = [opened, *steps]
     attacker.stream(recorded)
+    local = [pack_open(attacker.lease, ""), *(attacker.local_step() for _ in range(20))]
+    attacker.local(local)
     moves = {name: attacker.request(name, attacker.lease).SerializeToString() for name in NEEDS_LEASE}
     for name, data in moves.items():
         attacker.unary(name, data)
@@ -315,7 +341,7 @@ def dead_leases(attacker: Attacker, driver: WatchedDriver) -> None:
     for _ in range(5):
         replies, code = attacker.stream(recorded)
         assert (replies, code) == ([], "PERMISSION_DENIED"), "a replayed stream is refused at its first message"
-        (refused,) = attacker.local(recorded)
+        (refused,) = attacker.local(local)
         assert refused.error_kind == "LeaseError", "over the control socket, too"
     assert driver.commands == before, "nothing moved for a dead lease"
 
@@ -330,18 +356,21 @@ def mad_holder(attacker: Attacker, station: Station, driver: WatchedDriver) -> N
         data = dice.randbytes(dice.choice((0, 1, 40, 5000))) if dice.random() < 0.2 else data
         data = attacker.mangled(data) if dice.random() < 0.5 else data
         attacker.unary(method, data, timeout_s=2.5)
-    for turn in range(6):
+    for _ in range(3):
         opened = pb.ControlRequest(open=pb.ControlRequest.Open(token=attacker.lease, label="fuzz")).SerializeToString()
         messages = [attacker.step().SerializeToString() for _ in range(BATCH // 5)]
         some = [attacker.mangled(data) if dice.random() < 0.03 else data for data in messages]
-        carry: Callable[[list[bytes]], object] = attacker.stream if turn % 2 else attacker.local
-        carry([opened if dice.random() < 0.9 else attacker.mangled(opened), *some])
+        attacker.stream([opened if dice.random() < 0.9 else attacker.mangled(opened), *some])
+    for _ in range(6):
+        first, steps = pack_open(attacker.lease, "fuzz"), [attacker.local_step() for _ in range(BATCH // 5)]
+        some = [attacker.mangled(data) if dice.random() < 0.03 else data for data in steps]
+        attacker.local([first if dice.random() < 0.9 else attacker.mangled(first), *some])
     moved = driver.commands
     attacker.unary("EStop", attacker.request("EStop", "").SerializeToString(), ())
     assert station.cell.controller.estopped, "an e-stop needs no token, and latches"
     replies, code = attacker.stream([opened, *messages])
     assert (replies, code) == ([], "ABORTED"), "a latched station refuses"
-    (refused,) = attacker.local([opened, *messages])
+    (refused,) = attacker.local([first, *steps])
     assert refused.error_kind == "EstopError", "over the control socket, too"
     assert attacker.unary("Home", attacker.request("Home", attacker.lease).SerializeToString()) == "ABORTED"
     assert driver.commands == moved, "and does not move"

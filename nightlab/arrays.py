@@ -1,4 +1,4 @@
-"""Arrays between policy and host: key → [shape, little-endian float64 bytes]. Both sides check what they read."""
+"""Named arrays in messages (nightlab/framing.py): key → [shape, little-endian float64 bytes]. Every side checks what it reads."""
 
 from __future__ import annotations
 
