@@ -1,6 +1,6 @@
 """`nightlab benchmark mru`: how busy the robots of a real lab are when its researcher thinks as long as a language model.
 
-Real: flows, Prefect, keeper, gRPC, paced stations, sandboxes, verifier, recorder. The researcher is `scripted` by a clock:
+Real: flows, Prefect, keeper, paced station servers, sandboxes, verifier, recorder. The researcher is `scripted` by a clock:
 thinking is lognormal with a median of four trials and sigma 0.5, training takes one trial. Beside it the published way:
 one researcher per robot that thinks, trains and tries one idea after the other, without filler work.
 """
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from commands.benchmark_pace import CARRIED, FAR_TOO_FAST, TooFast, check_speed, first_speed
 from nightlab.errors import ServiceError, UsageError
 from nightlab.records import CampaignSpec, EpisodeRecord, Event, WorkKind
 
@@ -36,8 +37,6 @@ EPISODE_MOST_S = 40.0
 """No episode takes longer, station seconds."""
 START = {"push_t": {"choose": "choose_twist", "drive": "drive_stop", "endgame": "endgame_fine", "pause": "pause_none"}}
 """Modules that a benchmark's template starts with, so that an episode takes about 10 s and not the whole time limit."""
-SPEEDS = ((2, 8.0), (8, 3.0), (16, 1.5))
-"""Default speed up to so many stations: what two cores carry with less than 1 % of the actions late."""
 STUCK_S = 240.0
 """Without any event for so long, and as long as an idea takes beside it, the campaign is given up, wall s."""
 MODEL_RUNS = 50
@@ -59,12 +58,14 @@ class Order:
     trial_s: float
     seed: int
     home: Path | None
+    fixed: bool = True
+    """The speed was asked for; else it is lowered to what this host carries."""
 
 
 def mru(
     stations: Annotated[int, typer.Option(help="Simulated stations, 1 to 64")] = 1,
     minutes: Annotated[float, typer.Option(help="Measured station time per station, after the warm-up")] = 30.0,
-    speed: Annotated[float, typer.Option(help="Times real time; 0 = what two cores carry")] = 0.0,
+    speed: Annotated[float, typer.Option(help="Times real time; 0 = what this host is seen to carry")] = 0.0,
     environment: Annotated[str, typer.Option(help="Environment with a starting policy")] = "push_t",
     trial_s: Annotated[float, typer.Option(help="Trial that think and train are multiples of, station s")] = TRIAL_S,
     seed: Annotated[int, typer.Option(help="Campaign seed")] = 0,
@@ -80,8 +81,7 @@ def mru(
     if minutes <= 0 or speed < 0 or trial_s <= 0:
         raise UsageError(f"--minutes {minutes:g} --speed {speed:g}: positive numbers are needed. Try: --minutes 30")
     check_stations(stations)
-    chosen = speed or next((value for most, value in SPEEDS if stations <= most), 0.5)
-    order = Order(stations, chosen, minutes, environment, trial_s, seed, lab)
+    order = Order(stations, speed or first_speed(stations), minutes, environment, trial_s, seed, lab, fixed=speed > 0)
     result = asyncio.run(_both(order, published=published))
     if as_json:
         print(json.dumps(result))
@@ -90,7 +90,13 @@ def mru(
 
 
 async def _both(order: Order, *, published: bool) -> dict[str, Any]:
-    ours = await _run(order, "window", {})
+    ours = None
+    while ours is None:
+        try:
+            ours = await _run(order, "window", {})
+        except TooFast as error:
+            print(f"nightlab: {error}", file=sys.stderr, flush=True)
+            order = replace(order, speed=error.slower)
     ways, beside = {"window": ours}, {"mru": None, "mru_reason": "not measured"}
     if published:
         try:
@@ -154,7 +160,11 @@ async def _run(order: Order, name: str, way: dict[str, Any]) -> dict[str, Any]:
     from commands.up import start_lab
 
     console = Console(stderr=True)
-    home = order.home / f"{name}-{order.stations}" if order.home else Path(tempfile.mkdtemp(prefix="nightlab-mru-"))
+    home = (
+        order.home / f"{name}-{order.stations}-at-{order.speed:g}"
+        if order.home
+        else Path(tempfile.mkdtemp(prefix="nightlab-mru-"))
+    )
     spec = CampaignSpec(
         environment=order.environment, stations=order.stations, researcher="scripted", speed=order.speed,
         seed=order.seed, target=0.999, held_out_n=20, think=f"lognormal:{THINK_TRIALS * order.trial_s:g}:{THINK_SIGMA:g}",
@@ -223,9 +233,13 @@ async def _measure(
                 undecided = at_robots(state)
             elif undecided:
                 undecided = undecided & at_robots(state) if beyond_s < latest_s else set()
-            if not begin_s and warm(state, time.time(), order.trial_s):
+            done = not begin_s and warm(state, time.time(), order.trial_s)
+            tell = time.time() - told_s > 30
+            if not (begin_s or order.fixed) and (done or tell):
+                check_speed(spec, ledger.events(campaign=spec.campaign), CARRIED if done else FAR_TOO_FAST)
+            if done:
                 begin_s = time.time()
-            if time.time() - told_s > 30:
+            if tell:
                 told_s = time.time()
                 say(_line(state, begin_s, takes_s))
         return spec, ledger.events(campaign=spec.campaign), (begin_s, begin_s + takes_s)

@@ -1,7 +1,7 @@
 """Frames over a stream socket for an asyncio caller that asks and waits: 4-byte big-endian length, then bytes.
 
-`asyncio.StreamReader` does the same in three awaits and a timer per message; at a control rate that is a quarter of a
-round trip. One caller at a time.
+`asyncio.StreamReader` does the same with two awaits and a timer per message, which a control loop feels. One caller at a
+time.
 """
 
 from __future__ import annotations
@@ -16,14 +16,9 @@ UNASKED_BYTES: Final = 64 * 1024
 
 
 class Link(asyncio.Protocol):
-    """One end of a connection; hand it to `loop.create_connection` or `create_unix_connection`.
+    """One end of a connection; hand it to `loop.create_connection` or `create_unix_connection`."""
 
-    Args:
-        most_bytes: Longest frame that is taken.
-    """
-
-    def __init__(self, most_bytes: int = MAX_FRAME_BYTES) -> None:
-        self._most = most_bytes
+    def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray()
         self._waiter: asyncio.Future[None] | None = None
@@ -123,12 +118,12 @@ class Link(asyncio.Protocol):
         if len(buffer) < LENGTH.size:
             return False
         length = LENGTH.unpack_from(buffer)[0]
-        return bool(len(buffer) >= LENGTH.size + length or length > self._most)
+        return bool(len(buffer) >= LENGTH.size + length or length > MAX_FRAME_BYTES)
 
     def _whole(self) -> bool:
         if not self._complete():
             return False
         length = LENGTH.unpack_from(self._buffer)[0]
-        if length > self._most:
-            raise FramingError(f"the peer announced a message of {length} bytes; one frame holds {self._most}")
+        if length > MAX_FRAME_BYTES:
+            raise FramingError(f"the peer announced a message of {length} bytes; one frame holds {MAX_FRAME_BYTES}")
         return True

@@ -105,7 +105,9 @@ class StationService(rpc.StationServicer):
                     yield wire.pack_reply(reply)
                     if ends(reply):
                         return
-        except NightlabError as error:
+        except Exception as error:
+            if not isinstance(error, NightlabError):
+                traceback.print_exc()
             context.abort(*wire.status_of(error))
 
     def _open(self, first: pb.ControlRequest | None) -> ControlStream:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from nightlab.framing import LENGTH, FramingError
+from nightlab.framing import LENGTH, MAX_FRAME_BYTES, FramingError
 from nightlab.link import UNASKED_BYTES, Link
 
 
@@ -15,12 +15,12 @@ def frame(body: bytes) -> bytes:
     return LENGTH.pack(len(body)) + body
 
 
-def linked(check: Callable[[Link, socket.socket], Awaitable[None]], most_bytes: int = 1 << 20) -> None:
+def linked(check: Callable[[Link, socket.socket], Awaitable[None]]) -> None:
     async def run() -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             theirs.setblocking(False)
-            _, link = await asyncio.get_running_loop().create_connection(lambda: Link(most_bytes), sock=ours)
+            _, link = await asyncio.get_running_loop().create_connection(Link, sock=ours)
             try:
                 await check(link, theirs)
             finally:
@@ -102,11 +102,11 @@ def test_the_end_between_frames_and_within_one() -> None:
 
 def test_a_length_above_the_maximum_is_refused_before_it_comes() -> None:
     async def check(link: Link, peer: socket.socket) -> None:
-        peer.send(LENGTH.pack(101))
-        with pytest.raises(FramingError, match="announced a message of 101 bytes; one frame holds 100"):
+        peer.send(LENGTH.pack(MAX_FRAME_BYTES + 1))
+        with pytest.raises(FramingError, match="announced a message of 8388609 bytes; one frame holds 8388608"):
             await link.receive(1.0)
 
-    linked(check, most_bytes=100)
+    linked(check)
 
 
 def test_a_peer_that_sends_unasked_is_not_read_for_ever() -> None:
