@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from commands.benchmark_pace import CARRIED, FAR_TOO_FAST, TooFast, check_speed, first_speed
+from commands.benchmark_pace import TooFast, check_speed, first_speed
 from nightlab.errors import ServiceError, UsageError
 from nightlab.records import CampaignSpec, EpisodeRecord, Event, WorkKind
 
@@ -236,7 +236,7 @@ async def _measure(
             done = not begin_s and warm(state, time.time(), order.trial_s)
             tell = time.time() - told_s > 30
             if not (begin_s or order.fixed) and (done or tell):
-                check_speed(spec, ledger.events(campaign=spec.campaign), CARRIED if done else FAR_TOO_FAST)
+                check_speed(spec, ledger.events(campaign=spec.campaign), time.time(), warm=done)
             if done:
                 begin_s = time.time()
             if tell:

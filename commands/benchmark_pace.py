@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,8 +16,10 @@ CARRIED: Final = 0.96
 """Achieved over declared speed at the end of the warm-up; what comes to less is begun anew at a lower speed."""
 FAR_TOO_FAST: Final = 0.8
 """The same so early that the rest of the warm-up need not be waited for."""
-LOOK_S, LOOK_AFTER_S = 120.0, 240.0
-"""Over the latest so many wall seconds, and not before so many have passed since the first episode."""
+LOOK_S: Final = 120.0
+"""Over the latest so many wall seconds."""
+LOOK_AFTER_S: Final = 240.0
+"""`FAR_TOO_FAST` is not asked before so many wall seconds have passed since the first episode."""
 
 
 class TooFast(ServiceError):
@@ -41,24 +42,23 @@ def slower(achieved: float) -> float:
     return max(SLOWEST, math.floor(4 * 0.9 * achieved) / 4)
 
 
-def check_speed(spec: CampaignSpec, events: Sequence[Event], least: float, now_s: float | None = None) -> None:
+def check_speed(spec: CampaignSpec, events: Sequence[Event], now_s: float, *, warm: bool) -> None:
     """Compare the speed of the latest time with the declared one.
 
     Args:
         spec: the campaign.
         events: of it.
-        least: what its share must be.
-        now_s: wall clock, s; None: now.
+        now_s: wall clock, s.
+        warm: the warm-up is over.
 
     Raises:
         TooFast: less, and there is a lower speed.
     """
     from data.metrics import measure
 
-    now_s = time.time() if now_s is None else now_s
     starts = [event.data["reset_begin"]["wall_s"] for event in events if event.kind == "episode"]
-    if spec.speed <= SLOWEST or not starts or now_s - min(starts) < LOOK_AFTER_S:
+    if spec.speed <= SLOWEST or not starts or not (warm or now_s - min(starts) >= LOOK_AFTER_S):
         return
     achieved = measure(spec, list(events), window=(now_s - LOOK_S, now_s)).achieved_speed
-    if achieved is not None and achieved < least * spec.speed:
+    if achieved is not None and achieved < (CARRIED if warm else FAR_TOO_FAST) * spec.speed:
         raise TooFast(spec.stations, spec.speed, achieved)

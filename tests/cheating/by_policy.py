@@ -141,12 +141,33 @@ async def open_the_stations_port(house: House, defended: bool) -> Tried:
         defended,
         f"socket.create_connection(({address!r}, {port}), 2).close()\n"
         f"sys.path.insert(0, {str(PROJECT)!r})\n"
+        f"import nightlab\nnightlab.__path__.append({str(PROJECT / 'nightlab')!r})\n"
         "import asyncio\nfrom robots.client import StationClient\n"
         f"async def ask():\n    station = await StationClient.connect('{address}:{port}')\n"
         "    return (await station.observe()).values['block_pose'].tolist()\n"
         "got = asyncio.run(ask())",
     )
     return Tried("reached [" in said, said)
+
+
+@attack(
+    "policy", "find the control socket's name in /proc and take up a stream", defence="a network of its own, or no /proc",
+    control=NO_SANDBOX, says=GONE + "|reached nothing",
+)  # fmt: skip
+async def find_the_control_socket(house: House, defended: bool) -> Tried:
+    frame = encode(["open", "0" * 32, ""])
+    said = await house.policy(
+        defended,
+        "got = 'nothing'\n"
+        "for line in open('/proc/net/unix'):\n"
+        "    if '@nightlab-' in line:\n"
+        "        there = socket.socket(socket.AF_UNIX)\n"
+        "        there.connect('\\0' + line.split('@')[1].strip())\n"
+        f"        there.sendall({frame!r})\n"
+        "        got = there.recv(1000)\n"
+        "        break",
+    )
+    return Tried("LeaseError" in said, said)
 
 
 @attack(

@@ -2,17 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from commands.benchmark_pace import (
-    CARRIED,
-    FAR_TOO_FAST,
-    LOOK_AFTER_S,
-    SLOWEST,
-    SPEEDS,
-    TooFast,
-    check_speed,
-    first_speed,
-    slower,
-)  # fmt: skip
+from commands.benchmark_pace import LOOK_AFTER_S, SLOWEST, SPEEDS, TooFast, check_speed, first_speed, slower
 from data.synthetic import START_S, Costs, SyntheticCampaign
 from nightlab.records import CampaignSpec, Event
 
@@ -43,26 +33,28 @@ def on_a_host_that_carries(campaign: SyntheticCampaign, share: float) -> list[Ev
 
 
 def test_a_host_that_carries_the_speed_is_left_alone(campaign: SyntheticCampaign) -> None:
-    check_speed(campaign.spec, campaign.events, CARRIED, START_S + 800)
-    check_speed(campaign.spec, on_a_host_that_carries(campaign, 0.97), CARRIED, START_S + 800)
-    check_speed(campaign.spec, on_a_host_that_carries(campaign, 0.85), FAR_TOO_FAST, START_S + 800)
+    check_speed(campaign.spec, campaign.events, START_S + 800, warm=True)
+    check_speed(campaign.spec, on_a_host_that_carries(campaign, 0.97), START_S + 800, warm=True)
+    check_speed(campaign.spec, on_a_host_that_carries(campaign, 0.85), START_S + 800, warm=False)
 
 
 def test_a_host_that_does_not_is_told_the_speed_that_it_gets_next(campaign: SyntheticCampaign) -> None:
     events = on_a_host_that_carries(campaign, 0.75)
-    for least in (CARRIED, FAR_TOO_FAST):
+    for warm in (True, False):
         with pytest.raises(TooFast, match=r"2 stations at 4× come to 3.00× on this host; once more at 2.5×") as caught:
-            check_speed(campaign.spec, events, least, START_S + 800)
+            check_speed(campaign.spec, events, START_S + 800, warm=warm)
         assert caught.value.slower == 2.5
 
 
 def test_the_start_is_not_looked_at(campaign: SyntheticCampaign) -> None:
     events = on_a_host_that_carries(campaign, 0.1)
     begun_s = min(event.data["reset_begin"]["wall_s"] for event in events if event.kind == "episode")
-    check_speed(campaign.spec, events, CARRIED, begun_s + LOOK_AFTER_S - 1)
-    check_speed(campaign.spec, [], CARRIED, begun_s + 1e6)
+    check_speed(campaign.spec, events, begun_s + LOOK_AFTER_S - 1, warm=False)
+    check_speed(campaign.spec, [], begun_s + 1e6, warm=True)
     with pytest.raises(TooFast):
-        check_speed(campaign.spec, events, CARRIED, begun_s + LOOK_AFTER_S + 1)
+        check_speed(campaign.spec, events, begun_s + LOOK_AFTER_S + 1, warm=False)
+    with pytest.raises(TooFast):
+        check_speed(campaign.spec, events, begun_s + LOOK_AFTER_S - 1, warm=True)
 
 
 def test_it_comes_to_an_end(campaign: SyntheticCampaign) -> None:
@@ -72,7 +64,7 @@ def test_it_comes_to_an_end(campaign: SyntheticCampaign) -> None:
         speed, tries = slower(0.95 * speed), tries + 1
     assert tries < 20
     spec = campaign.spec.model_copy(update={"speed": SLOWEST})
-    check_speed(spec, on_a_host_that_carries(campaign, 0.01), CARRIED, START_S + 800)
+    check_speed(spec, on_a_host_that_carries(campaign, 0.01), START_S + 800, warm=True)
 
 
 def test_every_number_of_stations_has_a_speed() -> None:
