@@ -41,9 +41,9 @@ def test_a_host_that_carries_the_speed_is_left_alone(campaign: SyntheticCampaign
 def test_a_host_that_does_not_is_told_the_speed_that_it_gets_next(campaign: SyntheticCampaign) -> None:
     events = on_a_host_that_carries(campaign, 0.75)
     for warm in (True, False):
-        with pytest.raises(TooFast, match=r"2 stations at 4× come to 3.00× on this host; once more at 2.5×") as caught:
+        with pytest.raises(TooFast, match=r"2 stations at 4× come to 3.00× on this host; once more at 2.25×") as caught:
             check_speed(campaign.spec, events, START_S + 800, warm=warm)
-        assert caught.value.slower == 2.5
+        assert caught.value.slower == 2.25
 
 
 def test_the_start_is_not_looked_at(campaign: SyntheticCampaign) -> None:
