@@ -4,7 +4,7 @@
     [[observation, …], periods, late, clamped, waited_s, error_kind, error]
     observation: [seq, wall_s, station_s, values, executed, [late, clamped, refused, reason] or nil, jpeg or nil]
 
-What `Control` of station.proto says in protobuf, at a third of its cost. Requests are not trusted.
+What `Control` of station.proto says in protobuf, at half its cost. Requests are not trusted.
 """
 
 from __future__ import annotations
