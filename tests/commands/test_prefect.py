@@ -263,9 +263,8 @@ def test_no_database_is_locked_at_eight_pools(prefect_lab: Path) -> None:
     from commands.deployments import ensure_pool, job_template
 
     url = os.environ["PREFECT_API_URL"]
-    seconds = 6.0
 
-    async def main() -> tuple[int, list[str]]:
+    async def main() -> list[str]:
         from prefect.client.orchestration import get_client
 
         names = [f"lock-{number}" for number in range(8)]
@@ -273,31 +272,31 @@ def test_no_database_is_locked_at_eight_pools(prefect_lab: Path) -> None:
             await asyncio.gather(*(ensure_pool(client, name, job_template("true")) for name in names))
         async with httpx.AsyncClient(timeout=60.0, trust_env=False) as http:
             flow = (await http.post(f"{url}/flows/", json={"name": "locks"})).json()["id"]
-            end_s, codes = time.monotonic() + seconds, list[str]()
+            codes, written = list[str](), asyncio.Event()
 
             async def poll(name: str) -> None:
-                while time.monotonic() < end_s:
+                while not written.is_set():
                     answer = await http.post(f"{url}/work_pools/{name}/get_scheduled_flow_runs", json={})
                     codes.append(f"{answer.status_code} {answer.text[:80] if answer.is_error else ''}")
                     await asyncio.sleep(0.2)
 
             async def write() -> None:
-                while time.monotonic() < end_s:
+                for _ in range(20):  # a number, not a time: a slow machine asks as often
                     answer = await http.post(f"{url}/flow_runs/", json={"flow_id": flow, "state": {"type": "PENDING"}})
                     codes.append(f"{answer.status_code} {answer.text[:80] if answer.is_error else ''}")
                     ended = {"state": {"type": "COMPLETED"}, "force": True}
                     answer = await http.post(f"{url}/flow_runs/{answer.json()['id']}/set_state", json=ended)
                     codes.append(f"{answer.status_code} {answer.text[:80] if answer.is_error else ''}")
 
-            await asyncio.gather(*(poll(name) for name in names), write(), write(), write())
+            polls = asyncio.gather(*(poll(name) for name in names))
+            await asyncio.gather(write(), write(), write())
+            written.set()
+            await polls
         async with get_client() as client:
             await asyncio.gather(*(client.delete_work_pool(name) for name in names))
-        return len(codes), [code for code in codes if not code.startswith(("200", "201"))]
+        return [code for code in codes if not code.startswith(("200", "201"))]
 
-    asked, refused = asyncio.run(main())
-    print(f"{asked} requests")
-    assert asked > 20  # enough to collide; a busy machine answers few
-    assert refused == []
+    assert asyncio.run(main()) == []
 
 
 def test_open_websockets_do_not_silence_the_server(prefect_lab: Path) -> None:
