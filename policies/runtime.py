@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import builtins
+import gc
 import importlib.util
 import json
 import os
@@ -90,6 +91,8 @@ def serve(order: dict[str, Any]) -> int:
     except BaseException as error:
         send(connection, ["error", explain(error, code)])
         return 1
+    gc.collect()
+    gc.freeze()  # an action does not wait for a walk over all that was imported
     send(connection, ["ok", os.getpid()])
     while True:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -61,6 +62,8 @@ def main(argv: list[str] | None = None) -> int:
         which = arguments.config or f"station {arguments.station}"
         print(f"{which}: {error}", file=sys.stderr, flush=True)
         return 2
+    gc.collect()
+    gc.freeze()  # walking over all that is imported would hold up an e-stop and a control period, 0.05 s and more
     if arguments.ready_file is not None:
         write_ready(arguments, config, station.address)
     what = config.config.get("world", config.driver)

@@ -11,6 +11,7 @@ run again with the same job it continues with the missing seeds.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import math
 import signal
@@ -315,6 +316,7 @@ async def run_job(job: TrialJob) -> TrialResult:
 
 async def _main(path: Path) -> int:
     job = TrialJob.model_validate_json(path.read_text())
+    gc.freeze()  # the robot does not wait for a walk over all that was imported
     task = asyncio.ensure_future(run_job(job))
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):

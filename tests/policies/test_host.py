@@ -126,6 +126,17 @@ WRONG = [
 """Body of `act` → what the error says."""
 
 
+def test_the_collector_does_not_walk_over_what_was_loaded(tmp_path: Path) -> None:
+    async def scenario(policy: PolicyProcess) -> None:
+        await policy.reset(SPEC, 1)
+        acted = await policy.act(SEEN)
+        assert acted is not None
+        assert acted[0]["target_xy"][0] > 1000  # an empty interpreter alone has as many
+
+    counted = 'import gc; return [{"target_xy": [gc.get_freeze_count(), 0]}]'
+    run(tmp_path, scenario, act=counted)
+
+
 def test_wrong_answers_are_errors_that_the_process_survives(tmp_path: Path) -> None:
     async def scenario(policy: PolicyProcess) -> None:
         for seed, (_, message) in enumerate(WRONG):
