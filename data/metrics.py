@@ -16,6 +16,7 @@ from itertools import count, islice
 
 from data.campaign_state import CampaignState
 from data.spans import Span, covered_s, split_idle, union
+from data.station_order import in_order
 from nightlab.records import CampaignSpec, Clock, EpisodeRecord, Event, Outcome, Record, SeedPool, WorkKind
 
 LEAST_SPEED_SHARE = 0.95
@@ -111,7 +112,7 @@ def station_names(spec: CampaignSpec, events: Sequence[Event]) -> list[str]:
     """Names of the campaign's stations; those that never took work are called `robot-1` and so on."""
     names = {event.station for event in events if event.kind in ("work_claimed", "episode") and event.station}
     others = (name for n in count(1) if (name := f"robot-{n}") not in names)
-    return sorted(names.union(islice(others, max(0, spec.stations - len(names)))))
+    return in_order(names.union(islice(others, max(0, spec.stations - len(names)))))
 
 
 def measure(spec: CampaignSpec, events: Sequence[Event], *, window: Span | None = None) -> Metrics:

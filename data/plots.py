@@ -52,9 +52,11 @@ class Svg:
         n = number
         self.parts.append(f'<text class="{css}" x="{n(x)}" y="{n(y)}" text-anchor="{anchor}">{escape(words)}</text>')
 
-    def done(self) -> str:
-        """The SVG element."""
+    def done(self, *, scrolls: bool = False) -> str:
+        """The SVG element; as wide as the page, or as wide as it is drawn if it `scrolls`."""
         size = f'viewBox="0 0 {number(self.width_px)} {number(self.height_px)}"'
+        if scrolls:
+            size += f' style="width:{number(self.width_px)}px"'
         return f'<svg {size} role="img" aria-label="{escape(self.label, quote=True)}">{"".join(self.parts)}</svg>'
 
 

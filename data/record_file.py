@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from data.station_order import in_order
 from data.statistics import wilson
 from nightlab.records import Event, Outcome
 
@@ -45,7 +46,7 @@ def make_record(iteration: str, events: Sequence[Event], *, idea: dict[str, Any]
     content = {
         "iteration": iteration,
         "campaign": next((event.campaign for event in events if event.campaign), ""),
-        "stations": sorted({event.station for event in events if event.station}),
+        "stations": in_order(event.station for event in events if event.station),
         "status": status["status"],
         "detail": status.get("detail", ""),
         "idea": idea,

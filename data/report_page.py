@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from data import plots, tree
@@ -16,6 +17,7 @@ from data.report_data import headline, measures
 from data.report_integrity import integrity
 from data.resets import resets
 from data.spans import SHARES
+from data.station_order import in_order
 from data.statistics import rate
 from nightlab.records import CampaignSpec, Decision, EpisodeRecord, Event, Judgement, Outcome, Rate, SeedPool, WorkKind
 
@@ -43,6 +45,7 @@ def page(spec: CampaignSpec, events: Sequence[Event], lab: Lab | None = None) ->
     brought = resets(spec.environment, events, episodes)
     return {
         "f": {**headline(state), **measures(metrics)},
+        "latest": datetime.fromtimestamp(state.now_s, UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "success_svg": _success(state, spec, episodes, told, metrics.wall_s),
         "gains_svg": plots.gains(gain_rows(state, told)) if len(state.kept) > 1 else "",
         "tree_svg": tree.draw_svg(ideas) if ideas else "",
@@ -198,7 +201,7 @@ def _tip(name: str, told: dict[str, str], rate: Rate) -> str:
 def _timeline(state: CampaignState, episodes: Sequence[EpisodeRecord]) -> list[tuple[str, list[plots.Bar]]]:
     """Per station, one bar per uninterrupted run of episodes of an iteration."""
     kinds = {(work.work.iteration, work.work.station): work.work.kind for work in state.works.values()}
-    rows: dict[str, list[plots.Bar]] = {name: [] for name in sorted({episode.key.station for episode in episodes})}
+    rows: dict[str, list[plots.Bar]] = {name: [] for name in in_order(episode.key.station for episode in episodes)}
     running: dict[str, tuple[str, float, float, list[EpisodeRecord]]] = {}
 
     def close(station: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from data.station_order import in_order
 from data.statistics import wilson
 from nightlab.cards import find
 from nightlab.records import EpisodeRecord, Event, ResetReport
@@ -42,7 +43,7 @@ def resets(environment: str, events: Sequence[Event], episodes: Sequence[Episode
         "all": summary(every),
         "stations": {
             station: summary([reset for reset in every if reset.station == station])
-            for station in sorted({reset.station for reset in every})
+            for station in in_order(reset.station for reset in every)
         },
         "parked": parked(events),
     }

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MARKS = {"keep": "●", "revert": "✗", "inconclusive": "○"}
 """Decision → mark in the text tree; anything else is `·`."""
 COLUMN_PX, ROW_PX = 170.0, 26.0
+BEND_PX = 40.0
+"""Width of the bend in the line to a kept idea that stands lower than its parent."""
 LEAVES = 12
 """Leaves below each other before the next column begins."""
 
@@ -139,7 +141,7 @@ def draw_svg(ideas: Sequence[Node]) -> str:
         else:
             svg.circle(x, y, 5.5, f"dot {node.word}", tip)
             svg.text(x + 10, y + 4, f"{node.idea} {shorten(node.short, 18)}", "small")
-    return svg.done()
+    return svg.done(scrolls=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,9 @@ class _Layout:
         x, y = self.places[node.idea]
         px, py = self.places[node.parent or ""]
         if node.idea not in self.stems:
+            if y > py:  # along the top, past what hangs below the parent
+                svg.line(px, py, x - BEND_PX, py, "edge trunk-edge")
+                px = x - BEND_PX
             _curve(svg, (px, py), (x, y), "edge trunk-edge")
             return
         n, stem = number, self.stems[node.idea]

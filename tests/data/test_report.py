@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -130,6 +131,7 @@ def test_a_campaign_that_has_just_begun_has_a_page_too() -> None:
     structure(text)
     assert "nothing measured yet" in text
     assert "No idea has been tried yet." in text
+    assert f"not ended; latest event {datetime.fromtimestamp(START_S, UTC):%Y-%m-%d %H:%M} UTC" in text
     assert figures(spec, [started])["held_out"]["n"] == 0
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-from data.tree import Node, draw_svg, draw_text, short_of
+from data.tree import BEND_PX, COLUMN_PX, Node, draw_svg, draw_text, short_of
 
 
 def node(idea: str, parent: str | None, word: str, told: str = "", inspired_by: tuple[str, ...] = ()) -> Node:
@@ -50,6 +50,23 @@ def test_the_drawing_has_every_idea_and_its_edges() -> None:
     assert classes.count("edge trunk-edge") == 2
     assert classes.count("edge inspired") == 1
     assert classes.count("edge") == 3
+
+
+def test_the_line_to_a_lower_kept_idea_runs_past_what_hangs_below_its_parent() -> None:
+    many = [*IDEAS, *(node(f"I{n}", "I0", "revert") for n in range(10, 60)), node("I99", "I0", "keep")]
+    root = ET.fromstring(draw_svg(many))
+    lines = [line for line in root.iter("line") if line.get("class") == "edge trunk-edge"]
+    right_px = 24 + 5 * COLUMN_PX  # 51 leaves in five columns
+    assert sorted(float(line.get("x2", 0)) for line in lines if line.get("x1") == "24") == [
+        right_px - BEND_PX,
+        right_px,
+    ]
+
+
+def test_a_wide_tree_is_not_made_small() -> None:
+    many = [*IDEAS, *(node(f"I{n}", "I0", "revert") for n in range(10, 90))]
+    root = ET.fromstring(draw_svg(many))
+    assert root.get("style") == f"width:{(root.get('viewBox') or '').split()[2]}px"
 
 
 def test_no_two_ideas_stand_in_one_place() -> None:
