@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nightlab.contracts import Values
 from nightlab.errors import EstopError, NightlabError, SafetyError, StationError
-from nightlab.heartbeat import beat
+from nightlab.heartbeat import PERIOD_S, beat
 from nightlab.records import LimitsSpec, SafetyConfig
 from robots.clock import Stamp
 from robots.controller import Controller
@@ -26,6 +26,8 @@ from robots.session import Reply, Session
 from robots.tick import Tick
 
 WATCH_S = 0.1
+STUCK_S = 2.0
+"""A watchdog that has not turned for so long no longer counts as alive."""
 """How often the watchdog looks for lapsed leases."""
 MOTION_TIMEOUT_S = 120.0
 FREEING = ("home", "release")
@@ -37,7 +39,7 @@ class Cell:
 
     Args:
         driver: the robot cell; `robots.drivers.configured` has laid the limits of station.yaml over its own.
-        heartbeat_file: touched once a second while the control thread lives.
+        heartbeat_file: touched once a second while control thread and watchdog live.
         safety: the station's limits of what is measured, and accelerations; None: none.
         latch: keeps an e-stop over restarts.
 
@@ -67,14 +69,19 @@ class Cell:
         self._heartbeat_file = heartbeat_file
         self._closing = threading.Event()
         self._watchdog = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        self._watched_s = time.monotonic()
+        """When the watchdog turned last."""
         self.controller.timer = self._timer
         self.controller.on_time = self._on_time
 
     def start(self) -> None:
-        """Start control thread and watchdog; an e-stop that held before holds again."""
+        """Start control thread, watchdog and heartbeat; an e-stop that held before holds again."""
         self.controller.relatch()
         self.controller.start()
+        self._watched_s = time.monotonic()
         self._watchdog.start()
+        if self._heartbeat_file is not None:
+            threading.Thread(target=self._beat, args=(self._heartbeat_file,), name="heartbeat", daemon=True).start()
 
     def close(self) -> None:
         """Hold, then stop both threads."""
@@ -272,8 +279,8 @@ class Cell:
             return  # it holds; whoever leases it next resets it
 
     def _watch(self) -> None:
-        beat_s = 0.0
         while not self._closing.wait(WATCH_S):
+            self._watched_s = time.monotonic()
             self.leases.expire()
             session = self._session
             if self.controller.estopped:
@@ -282,9 +289,13 @@ class Cell:
                     self.close_session(session)
             elif session is None:
                 self.controller.look_when_idle()
-            if self._heartbeat_file is not None and time.monotonic() - beat_s >= 1.0 and self.controller.alive:
-                beat_s = time.monotonic()
-                beat(self._heartbeat_file)
+
+    def _beat(self, file: Path) -> None:
+        """In a thread of its own: a disk that stalls holds up nobody whom a robot waits for."""
+        while not self._closing.is_set():
+            if self.controller.alive and time.monotonic() - self._watched_s < STUCK_S:
+                beat(file)
+            self._closing.wait(PERIOD_S)
 
 
 def _run(session: Session, chunk: Sequence[Values] | None, film: bool) -> Reply:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,6 +16,10 @@ from nightlab.heartbeat import PERIOD_S, beat
 from nightlab.processes import ProcessId
 
 _mine: set[Path] = set()
+_thread = ThreadPoolExecutor(1, thread_name_prefix="heartbeat")
+"""A thread of its own: a disk that stalls holds up no robot, and work that takes long does not hold up the heart."""
+_names = threading.Lock()
+"""Held while files are beaten, renamed or removed: a beat makes a file that is missing."""
 
 
 def hearts_dir(lab: Lab) -> Path:
@@ -42,26 +48,33 @@ async def heart(folder: Path, what: str) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
-        for path in list(_mine):
-            _mine.discard(path)
-            path.unlink(missing_ok=True)
+        with _names:
+            for path in list(_mine):
+                _mine.discard(path)
+                path.unlink(missing_ok=True)
 
 
 def relabel(what: str) -> None:
     """Give this process's heartbeat another name; without one it does nothing."""
-    for path in list(_mine):
-        new = path.with_name(f"{what}-{path.name.rpartition('-')[2]}")
-        with contextlib.suppress(OSError):
-            path.rename(new)
-        _mine.discard(path)
-        _mine.add(new)
+    with _names:
+        for path in list(_mine):
+            new = path.with_name(f"{what}-{path.name.rpartition('-')[2]}")
+            with contextlib.suppress(OSError):
+                path.rename(new)
+            _mine.discard(path)
+            _mine.add(new)
 
 
 async def _beat() -> None:
     while True:
+        await asyncio.get_running_loop().run_in_executor(_thread, _beat_all)
+        await asyncio.sleep(PERIOD_S)
+
+
+def _beat_all() -> None:
+    with _names:
         for path in _mine:
             beat(path)
-        await asyncio.sleep(PERIOD_S)
 
 
 def process_of(path: Path) -> ProcessId | None:

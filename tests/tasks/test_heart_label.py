@@ -1,11 +1,15 @@
-"""A trial's heartbeat is named after the robot that it has."""
+"""A trial's heartbeat: named after the robot that it has, and never in its way."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 
+import pytest
+
+import tasks.heart
 from tasks.heart import heart, process_of, relabel
 
 
@@ -28,3 +32,22 @@ def test_the_heartbeat_is_renamed_and_goes_on_under_the_new_name_only(tmp_path: 
     asyncio.run(body())
     relabel("trial-robot-1")
     assert not list(tmp_path.iterdir()), "without a heartbeat there is nothing to rename"
+
+
+def test_a_disk_that_stalls_does_not_hold_up_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stalled, goes_on = threading.Event(), threading.Event()
+    loop_went_on: list[bool] = []
+
+    def stall(path: Path) -> None:
+        stalled.set()
+        loop_went_on.append(goes_on.wait(10.0))
+
+    async def body() -> None:
+        async with heart(tmp_path, "trial-robot-1"):
+            while not stalled.is_set():
+                await asyncio.sleep(0.01)
+            goes_on.set()
+
+    monkeypatch.setattr(tasks.heart, "beat", stall)
+    asyncio.run(body())
+    assert loop_went_on == [True]
