@@ -358,12 +358,13 @@ def _tell(console: Console, lab: Path, page: Path, result: dict[str, Any], wall_
     """The end of a run: what came out, where the report is, how to look again."""
     held = result["held_out"]
     best = result["best"]
+    stopped = f", {result['stopped']} stopped before a decision" if result["stopped"] else ""
     console.rule("solved" if result["solved"] else "not solved")
     console.print(
         f"baseline  {result['baseline']['successes']} of {result['baseline']['n']} succeed\n"
         f"best      {best['idea']}: held out {held['successes']} of {held['n']} succeed, "
         f"95 % Wilson {held['wilson_low']:.3f} – {held['wilson_high']:.3f}\n"
-        f"ideas     {result['kept']} kept, {result['reverted']} reverted, {result['inconclusive']} inconclusive\n"
+        f"ideas     {result['kept']} kept, {result['reverted']} reverted, {result['inconclusive']} inconclusive{stopped}\n"
         f"robots    {told_busy(result)}; {result['episodes']} episodes; all took {wall_s:.0f} s"
     )
     console.print(f"report    {page}", soft_wrap=True)

@@ -29,11 +29,13 @@ from data.work_state import WorkState
 from nightlab.records import Outcome, SeedPool, Work, WorkKind
 
 __all__ = [
-    "Draw", "ScheduleSettings", "TrialPlan", "final_due", "judge_trial", "next_work", "stop_trial", "trial_plan",
+    "Draw", "ScheduleSettings", "TrialPlan", "final_due", "judge_trial", "next_work", "stop_preparing", "stop_trial",
+    "trial_plan",
 ]  # fmt: skip
 
 PARKED_WAIT_S = 2.0
 """How long a parked station waits before it asks again whether a person has seen to it."""
+FINAL = "it is time for the final held-out draw"
 
 
 def next_work(
@@ -94,7 +96,7 @@ def stop_trial(state: CampaignState, iteration: str, now_s: float, *, settings: 
     if any(held.open for held in state.draws.values()):
         return "the robots are needed for a held-out draw"
     if final_due(state, now_s, settings):
-        return "it is time for the final held-out draw"
+        return FINAL
     if claimed.filler and claimed.idea != state.incumbent:
         return f"{claimed.idea} was superseded by {state.incumbent}"
     idea = state.ideas.get(iteration)
@@ -106,6 +108,18 @@ def stop_trial(state: CampaignState, iteration: str, now_s: float, *, settings: 
     if idea.parent != state.incumbent and not failed and chance(state) >= settings.likely_probability:
         return f"{idea.parent} was superseded by {state.incumbent}, which is being qualified"
     return ""
+
+
+def stop_preparing(state: CampaignState, work: Work, now_s: float, *, settings: ScheduleSettings = DEFAULTS) -> str:
+    """Why work that no robot has begun should go no further; empty to go on.
+
+    Asked before every stage: past the campaign's end, and past the beginning of its final held-out draw for all that is
+    not part of it, no trial begins, so to think, train and check would be for nothing.
+    """
+    if state.begun(work.iteration):
+        return ""
+    idle = work.kind is WorkKind.SEARCH or work.filler
+    return state.stop_reason(now_s) or (FINAL if idle and final_due(state, now_s, settings) else "")
 
 
 class _Desk:

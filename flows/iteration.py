@@ -5,11 +5,13 @@ Also what a person starts from the Prefect UI: `iteration/robot-1` asks the keep
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
+from data.schedule import stop_preparing
 from nightlab.errors import NightlabError, PolicyError, ResetError, TamperError
 from nightlab.records import IterationStatus, Work, WorkKind
 from tasks.context import LabContext
@@ -25,6 +27,10 @@ from tasks.verify import verify
 
 MOST_PARKINGS = 2
 """An idea in whose trial the reset gives up so often (say, it throws the pin off the table) is a crash, not bad luck."""
+
+
+class Over(NightlabError):
+    """The campaign ends, and no robot has begun this work: what was not done for it yet is not done."""
 
 
 def run_name() -> str:
@@ -56,9 +62,11 @@ async def iteration(campaign: str, station: str, work: Work | None = None) -> di
         return {"status": work.kind.value, "reason": work.reason}
     while True:
         try:
-            return await (_search(lab, work) if work.kind is WorkKind.SEARCH else _evaluate(work))
+            return await (_search(lab, work) if work.kind is WorkKind.SEARCH else _evaluate(lab, work))
         except TamperError as error:
             return await end_tampered(lab, work, error)
+        except Over as over:
+            return await _end(lab, work, IterationStatus.STOPPED, str(over))
         except ResetError as error:  # parked: the work stays open, for this station after `nightlab unpark`
             get_run_logger().error("%s", error)
             parkings = resets_given_up(lab, work)
@@ -74,6 +82,25 @@ async def iteration(campaign: str, station: str, work: Work | None = None) -> di
             raise
 
 
+def go_on(lab: LabContext, work: Work) -> None:
+    """Before a stage: raises Over if no robot will begin this work."""
+    reason = stop_preparing(lab.state(work.campaign), work, time.time())
+    if reason:
+        raise Over(reason)
+
+
+def begun(lab: LabContext, work: Work, tried: dict[str, Any]) -> None:
+    """After the trial: raises Over if it was stopped before its first episode. There is nothing to verify or to judge.
+
+    Args:
+        lab: The lab.
+        work: What was to be done.
+        tried: What `rollout` returned.
+    """
+    if not lab.state(work.campaign).begun(work.iteration):
+        raise Over(tried["stopped"])
+
+
 def resets_given_up(lab: LabContext, work: Work) -> int:
     """How often a reset has given up after an episode of this iteration, and parked the station."""
     events = lab.ledger.events(campaign=work.campaign, iteration=work.iteration, kind="station_parked")
@@ -83,39 +110,50 @@ def resets_given_up(lab: LabContext, work: Work) -> int:
 async def _search(lab: LabContext, work: Work) -> dict[str, Any]:
     """A new idea: think, train, check, try, judge."""
     who: dict[str, Any] = {"campaign": work.campaign, "iteration": work.iteration, "station": work.station}
+    go_on(lab, work)
     try:
         passages = await literature(**who)
     except NightlabError as error:
         passages = {"passages": [], "histogram": {}, "missing": str(error)}
+    go_on(lab, work)
     proposed = await propose(**who, parent=work.parent, literature=passages)
     if proposed["idea"] is None:
+        go_on(lab, work)
         return await _end(lab, work, IterationStatus.NO_CHANGE, proposed["detail"])
     idea = proposed["idea"]["idea"]
+    go_on(lab, work)
     try:
         checkpoint = await train(**who, idea=idea)
     except NightlabError as error:
         return await _end(lab, work, IterationStatus.CRASHED, str(error))
+    go_on(lab, work)
     deployed = await deploy(**who, idea=idea, checkpoint=checkpoint)
     if deployed["problems"]:
         return await _end(lab, work, IterationStatus.REJECTED, "; ".join(deployed["problems"]))
+    go_on(lab, work)
     try:
-        await rollout(**who, idea=idea, checkpoint=checkpoint)
+        tried = await rollout(**who, idea=idea, checkpoint=checkpoint)
     except PolicyError as error:
         return await _end(lab, work, IterationStatus.REJECTED, str(error))
+    begun(lab, work, tried)
     audit = await verify(**who)
     result: dict[str, Any] = await summarize(**who, decide=True, audit=audit)
     return result
 
 
-async def _evaluate(work: Work) -> dict[str, Any]:
+async def _evaluate(lab: LabContext, work: Work) -> dict[str, Any]:
     """An existing idea on given seeds: baseline, held-out draw, filler work."""
     who: dict[str, Any] = {"campaign": work.campaign, "iteration": work.iteration, "station": work.station}
+    go_on(lab, work)
     checkpoint = await train(work.campaign, work.idea, station=work.station, idea=work.idea)
+    go_on(lab, work)
     await deploy(**who, idea=work.idea, checkpoint=checkpoint)
-    await rollout(
+    go_on(lab, work)
+    tried = await rollout(
         **who, idea=work.idea, checkpoint=checkpoint, pool=work.pool.value if work.pool else "",
         seeds=list(work.seeds), station_seed=work.station_seed,
     )  # fmt: skip
+    begun(lab, work, tried)
     audit = await verify(**who)
     result: dict[str, Any] = await summarize(**who, decide=False, audit=audit)
     return result

@@ -39,6 +39,8 @@ async def propose(
     passages = tuple(Passage.model_validate(passage) for passage in literature.get("passages", ()))
     detail = ""
     for attempt in range(TRIES):
+        if attempt and (over := lab.state(campaign).stop_reason(time.time())):
+            return {"idea": None, "detail": over}
         name = spec.researcher if attempt < TRIES - 1 else "offline"
         async with turn(lab.lab.run_dir / "propose") if name == "offline" else nullcontext():
             proposal, workspace = await _ask(lab, spec, name, iteration, parent, passages, literature, attempt)

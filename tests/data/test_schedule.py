@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from data.pacing import MOST_OVERHEAD, final_n, held_out_s
-from data.schedule import final_due, next_work, stop_trial
+from data.schedule import final_due, next_work, stop_preparing, stop_trial
 from data.synthetic import START_S
 from data.trial_plan import judge_trial, trial_plan
 from nightlab.records import Decision, SeedPool, Work, WorkKind
@@ -323,3 +323,19 @@ def test_the_final_draw_is_never_larger_than_what_was_asked_for() -> None:
     bench = Bench(held_out_n=100)
     bench.baseline()
     assert final_n(bench.state, bench.state.deadline_wall_s) == 20, "what no longer fits is begun all the same"
+
+
+def test_no_robot_waits_for_what_is_not_prepared_by_the_end() -> None:
+    bench = Bench(held_out_n=10, budget_s=600)
+    bench.baseline()
+    begun, idle = bench.idea("I1"), bench.idea("I2")
+    bench.episodes(begun, "I1", [1], SeedPool.SEARCH, success=False)
+    now_s = bench.campaign.now_s
+    assert [stop_preparing(bench.state, work, now_s) for work in (begun, idle)] == ["", ""]
+    final = bench.claim("robot-1", 590)
+    assert (final.kind, final.final) == (WorkKind.HELD_OUT, True)
+    at_s = bench.campaign.now_s
+    assert stop_preparing(bench.state, idle, at_s) == "it is time for the final held-out draw"
+    assert stop_preparing(bench.state, begun, at_s) == stop_preparing(bench.state, final, at_s) == ""
+    over = "the budget of 600 s is used up"
+    assert [stop_preparing(bench.state, work, at_s + 10) for work in (begun, idle, final)] == ["", over, over]
